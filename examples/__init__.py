@@ -1,0 +1,1 @@
+"""Programs and data that show Tablemill at work."""

@@ -1,0 +1,101 @@
+"""The parts of the ingest service, put together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from ingest_service.data_servicer import DataServicer
+from ingest_service.ingest_servicer import IngestServicer
+from ingest_service.ops_servicer import OpsServicer
+from ingest_service.reads.cache import CleanDataCache
+from ingest_service.settings import IngestSettings
+from ingest_service.upload.admission import Admission
+from ingest_service.upload.commit import Committer
+from ingest_service.upload.receiver import UploadLimits, UploadReceiver
+from ingest_service.watch import WatchHub
+from shared.database import make_pool
+from shared.jobs.notify import CHANGED_CHANNEL, Listener, Notifier
+from shared.jobs.operations import Operations
+from shared.jobs.queue import JobQueue
+from shared.records.records import Records
+from shared.records.uploads import Uploads
+from shared.rpc.health import BackendHealth
+from shared.rpc.server import RpcServer, Service
+from shared.storage import open_store
+from tablemill.v1 import data_service_pb2_grpc, ingest_service_pb2_grpc, ops_service_pb2_grpc
+
+_NAME = "tablemill-ingest"
+_DECODER_THREADS = 4
+_STOP_GRACE_S = 2.0
+
+
+@dataclass(frozen=True)
+class IngestApp:
+    """A serving ingest service. Its owner runs `background` beside it and awaits `drain()` before it leaves."""
+
+    server: RpcServer
+    background: list[Coroutine[Any, Any, None]]
+    receiver: UploadReceiver
+    hub: WatchHub
+    drain_grace_s: float
+
+    async def drain(self) -> None:
+        """Stop taking calls; let open uploads finish, tell watchers to go elsewhere; then stop the server."""
+        await self.server.say_not_serving()
+        await asyncio.gather(self.hub.drain(), self.receiver.drain(self.drain_grace_s))
+        await self.server.stop(_STOP_GRACE_S)
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
+    """Give a service that has begun to serve; release all it holds at the end."""
+    async with contextlib.AsyncExitStack() as held:
+        store = open_store(settings.store_url, emulator_url=settings.storage_emulator_host)
+        held.push_async_callback(store.close)
+        cache = CleanDataCache(store, settings.cache_dir, max_bytes=settings.cache_bytes)
+        held.callback(cache.close)
+        decoders = ThreadPoolExecutor(_DECODER_THREADS, thread_name_prefix="decoder")
+        held.callback(decoders.shutdown, wait=False, cancel_futures=True)
+        pool = await held.enter_async_context(
+            make_pool(settings.database_url, _NAME, max_size=settings.database_pool_size)
+        )
+        notifier = Notifier(settings.database_url, _NAME)
+        jobs, records = JobQueue(pool), Records(pool)
+        uploads = Uploads(pool, idle_ttl_s=settings.upload_ttl_s)
+        receiver = UploadReceiver(
+            store,
+            uploads,
+            Committer(pool, uploads, jobs, notifier, job_max_attempts=settings.job_max_attempts),
+            Admission(max_uploads=settings.max_uploads, max_uploads_per_owner=settings.max_uploads_per_owner),
+            UploadLimits(settings.max_file_bytes, settings.upload_idle_s, settings.upload_min_bytes_per_s),
+        )
+        hub = WatchHub(jobs, poll_s=settings.watch_poll_s, max_watches=settings.max_watches)
+        listener = Listener(settings.database_url, _NAME, [CHANGED_CHANNEL], on_hint=hub.on_hint, on_gap=hub.on_gap)
+        operations = OpsServicer(Operations(pool), notifier, attempts=settings.job_max_attempts)
+        server = RpcServer(
+            settings.listen,
+            [
+                Service(
+                    "tablemill.v1.IngestService",
+                    IngestServicer(receiver, hub, uploads, jobs, records),
+                    ingest_service_pb2_grpc.add_IngestServiceServicer_to_server,
+                ),
+                Service(
+                    "tablemill.v1.DataService",
+                    DataServicer(records, store, cache, decoders),
+                    data_service_pb2_grpc.add_DataServiceServicer_to_server,
+                ),
+                Service("tablemill.v1.OpsService", operations, ops_service_pb2_grpc.add_OpsServiceServicer_to_server),
+            ],
+        )
+        await server.start()
+        background = [
+            notifier.run(),
+            listener.run(),
+            hub.run(listener.up),
+            server.follow_health(BackendHealth(listener, store)),
+        ]
+        yield IngestApp(server, background, receiver, hub, settings.drain_grace_s)

@@ -1,0 +1,141 @@
+"""DataService: reads of clean data."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import PurePath
+from typing import Any
+
+from ingest_service import fields, messages
+from ingest_service.auth import owner_of
+from ingest_service.paging import decode_token, encode_token
+from ingest_service.reads.cache import CleanDataCache
+from ingest_service.reads.preview import read_rows
+from shared.errors import FailedPrecondition, NotFound, OutOfRange, invalid_field
+from shared.records.model import Record
+from shared.records.records import Records
+from shared.storage import ObjectStore
+from tablemill.v1 import data_service_pb2 as pb
+from tablemill.v1 import data_service_pb2_grpc as pb_grpc
+
+_ROWS, _MAX_ROWS = 50, 1000
+_COLUMNS, _MAX_COLUMNS = 200, 500
+_MAX_PROFILE_PAGE_BYTES = 1 << 20
+_PARQUET_TYPE = "application/vnd.apache.parquet"
+
+
+class DataServicer(pb_grpc.DataServiceServicer):
+    """Answers tablemill.v1.DataService; the protos say what each method promises."""
+
+    def __init__(
+        self, records: Records, store: ObjectStore, cache: CleanDataCache, decoders: ThreadPoolExecutor
+    ) -> None:
+        self._records = records
+        self._store = store
+        self._cache = cache
+        self._decoders = decoders
+
+    async def PreviewRecord(  # noqa: D102, N802
+        self, request: pb.PreviewRecordRequest, context: Any
+    ) -> pb.PreviewRecordResponse:
+        offset = fields.not_negative("row_offset", request.row_offset)
+        limit = fields.page_limit("row_limit", request.row_limit, default=_ROWS, most=_MAX_ROWS)
+        record = await self._record(context, request.record_id)
+        if record.clean_object is None or record.columns is None:
+            raise _not_ready(record)
+        async with self._cache.file(record.clean_object) as path:
+            names, rows, truncated = await asyncio.get_running_loop().run_in_executor(
+                self._decoders, read_rows, path, list(request.columns), offset, limit
+            )
+        by_name = {column["name"]: column for column in record.columns}
+        return pb.PreviewRecordResponse(
+            columns=[messages.column_message(by_name[name]) for name in names],
+            rows=rows,
+            row_count=record.row_count or 0,
+            truncated=truncated,
+            revision=record.revision,
+        )
+
+    async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:  # noqa: D102, N802
+        limit = fields.page_limit("page_size", request.page_size, default=_COLUMNS, most=_MAX_COLUMNS)
+        offset = 0
+        if request.page_token:
+            position = decode_token("profile", request.page_token)
+            if not position.isdecimal():
+                raise invalid_field("page_token", "is not a next_page_token of this method")
+            offset = int(position)
+        record_id = fields.uuid_field("record_id", request.record_id)
+        found = await self._records.read_profile(owner_of(context), record_id, offset=offset, limit=limit + 1)
+        if found is None:
+            raise NotFound("RECORD_NOT_FOUND", "no such record")
+        revision, columns, profiles = found
+        if not revision:
+            raise _not_ready(await self._record(context, request.record_id))
+        response = pb.GetProfileResponse(revision=revision)
+        size_bytes = 0
+        for index, (column, profile) in enumerate(zip(columns, profiles, strict=True)):
+            message = messages.profile_message(column, profile)
+            size_bytes += message.ByteSize()
+            if index == limit or (index and size_bytes > _MAX_PROFILE_PAGE_BYTES):
+                response.next_page_token = encode_token("profile", str(offset + index))
+                break
+            response.columns.append(message)
+        return response
+
+    async def ReadFile(  # noqa: D102, N802
+        self, request: pb.ReadFileRequest, context: Any
+    ) -> AsyncIterator[pb.ReadFileResponse]:
+        offset = fields.not_negative("offset", request.offset)
+        record = await self._record(context, request.record_id)
+        name, info = _file_of(record, request.kind)
+        if info.size_bytes and offset > info.size_bytes:
+            raise OutOfRange("OFFSET_MISMATCH", f"offset {offset} is beyond the file's {info.size_bytes} bytes")
+        yield pb.ReadFileResponse(offset=offset, info=info)
+        async for data in self._store.read(name, offset):
+            yield pb.ReadFileResponse(data=data, offset=offset)
+            offset += len(data)
+
+    async def _record(self, context: Any, record_id: str) -> Record:
+        record = await self._records.read(owner_of(context), fields.uuid_field("record_id", record_id))
+        if record is None:
+            raise NotFound("RECORD_NOT_FOUND", "no such record")
+        return record
+
+
+def _file_of(record: Record, kind: pb.FileKind.ValueType) -> tuple[str, pb.FileInfo]:
+    stem = PurePath(record.file_name.replace("\\", "/")).stem or "table"
+    if kind == pb.FILE_KIND_RAW:
+        return record.raw_object, pb.FileInfo(
+            size_bytes=record.raw_size_bytes,
+            crc32c=record.raw_crc32c,
+            media_type="application/octet-stream",
+            file_name=record.file_name,
+        )
+    if kind == pb.FILE_KIND_CLEAN:
+        if record.clean_object is None:
+            raise _not_ready(record)
+        return record.clean_object, pb.FileInfo(
+            size_bytes=record.clean_size_bytes or 0,
+            crc32c=record.clean_crc32c or 0,
+            media_type=_PARQUET_TYPE,
+            file_name=f"{stem}.parquet",
+        )
+    if kind == pb.FILE_KIND_REJECTS:
+        if record.rejects_object is None:
+            raise FailedPrecondition("RECORD_NOT_READY", "this record has no rejects")
+        return record.rejects_object, pb.FileInfo(
+            size_bytes=record.rejects_size_bytes or 0,
+            crc32c=record.rejects_crc32c or 0,
+            media_type=_PARQUET_TYPE,
+            file_name=f"{stem}.rejects.parquet",
+        )
+    raise invalid_field("kind", "must name a file: raw, clean or rejects")
+
+
+def _not_ready(record: Record) -> FailedPrecondition:
+    job = record.latest_job
+    return FailedPrecondition(
+        "RECORD_NOT_READY",
+        "this record has no clean data; its job tells why",
+        {"job_id": str(job.job_id), "job_state": job.state} if job else {},
+    )

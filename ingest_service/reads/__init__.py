@@ -1,0 +1,1 @@
+"""Reads of clean data, always from the clean Parquet file."""

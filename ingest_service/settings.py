@@ -1,0 +1,34 @@
+"""Settings of the ingest service."""
+
+import tempfile
+from pathlib import Path
+
+from pydantic import Field
+
+from shared.settings import ServiceSettings
+
+
+class IngestSettings(ServiceSettings):
+    """Settings from environment variables named TABLEMILL_<FIELD>."""
+
+    listen: str = Field("127.0.0.1:50051", description="HOST:PORT to serve gRPC at; port 0 takes any free one")
+    max_file_bytes: int = Field(5 << 30, description="Largest file that is taken", gt=0)
+    max_uploads: int = Field(64, description="UploadFile streams open at once on this process at most", gt=0)
+    max_uploads_per_owner: int = Field(
+        32, description="UploadFile streams of one owner open at once on this process at most", gt=0
+    )
+    max_watches: int = Field(10_000, description="WatchStatus streams open at once on this process at most", gt=0)
+    upload_idle_s: float = Field(30.0, description="Seconds without a message after which an upload is cut off", gt=0)
+    upload_min_bytes_per_s: float = Field(
+        1024.0, description="Bytes a second below which an upload is cut off, over TABLEMILL_UPLOAD_IDLE_S", ge=0
+    )
+    upload_ttl_s: float = Field(86_400.0, description="Seconds after which an unfinished upload is given up", gt=0)
+    job_max_attempts: int = Field(5, description="Attempts a conversion gets before its failure is final", ge=1)
+    watch_poll_s: float = Field(
+        5.0, description="Seconds between re-reads of watched jobs, should events be lost", gt=0
+    )
+    cache_dir: Path = Field(
+        default_factory=lambda: Path(tempfile.gettempdir()) / "tablemill-cache",
+        description="Directory of the clean-data cache; below it every process uses a folder of its own",
+    )
+    cache_bytes: int = Field(4 << 30, description="Size of the clean-data cache at most", gt=0)

@@ -1,0 +1,226 @@
+"""Records, jobs, queues and uploads."""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+RECORDS = """
+CREATE TABLE records (
+    record_id        uuid PRIMARY KEY,
+    owner            text NOT NULL,
+    file_name        text NOT NULL,
+    labels           jsonb NOT NULL DEFAULT '{}',
+    raw_object       text NOT NULL,
+    raw_size_bytes   bigint NOT NULL,
+    raw_crc32c       bigint NOT NULL,
+    revision         bigint NOT NULL DEFAULT 0,
+    format           text,
+    clean_object     text,
+    clean_size_bytes bigint,
+    clean_crc32c     bigint,
+    rejects_object   text,
+    rejects_size_bytes bigint,
+    rejects_crc32c   bigint,
+    row_count        bigint,
+    column_count     integer,
+    columns          jsonb,
+    profile          jsonb,
+    warnings         jsonb,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- When the record and its objects may be removed; NULL keeps them.
+    expires_at       timestamptz,
+
+    CONSTRAINT records_owner_not_empty CHECK (owner <> ''),
+    CONSTRAINT records_file_name_length CHECK (octet_length(file_name) BETWEEN 1 AND 255),
+    CONSTRAINT records_raw_size_not_negative CHECK (raw_size_bytes >= 0),
+    CONSTRAINT records_crc32c_is_32_bit CHECK (
+        raw_crc32c BETWEEN 0 AND 4294967295 AND clean_crc32c BETWEEN 0 AND 4294967295
+        AND rejects_crc32c BETWEEN 0 AND 4294967295),
+    CONSTRAINT records_revision_not_negative CHECK (revision >= 0),
+    -- Clean data is there as a whole or not at all.
+    CONSTRAINT records_clean_data_complete CHECK (
+        num_nonnulls(format, clean_object, clean_size_bytes, clean_crc32c, row_count, column_count,
+                     columns, profile, warnings) = CASE WHEN revision = 0 THEN 0 ELSE 9 END),
+    CONSTRAINT records_rejects_complete CHECK (
+        num_nonnulls(rejects_object, rejects_size_bytes, rejects_crc32c) IN (0, 3)
+        AND (rejects_object IS NULL OR revision > 0))
+);
+CREATE INDEX records_by_owner ON records (owner, record_id DESC);
+CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+"""
+
+QUEUES = """
+CREATE TABLE queues (
+    queue        text PRIMARY KEY,
+    paused_at    timestamptz,
+    pause_reason text,
+    -- Jobs of this queue that may run at once on all workers together, in all and of one owner; NULL: no cap.
+    max_running  integer,
+    max_running_per_owner integer,
+    created_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT queues_caps_positive CHECK (max_running > 0 AND max_running_per_owner > 0),
+    CONSTRAINT queues_name_format CHECK (queue ~ '^[A-Za-z0-9_-]{1,64}$'),
+    CONSTRAINT queues_pause_reason_needs_pause CHECK (pause_reason IS NULL OR paused_at IS NOT NULL)
+);
+"""
+
+# fillfactor 70 and no index on lease or progress columns: heartbeats stay heap-only updates.
+JOBS = """
+CREATE TABLE jobs (
+    job_id           uuid PRIMARY KEY,
+    owner            text NOT NULL,
+    record_id        uuid REFERENCES records (record_id) ON DELETE CASCADE,
+    queue            text NOT NULL,
+    state            text NOT NULL,
+    -- Place in the claim order of its queue, given anew at every requeue.
+    pos              bigint NOT NULL,
+    -- A scheduled job becomes ready at this time.
+    run_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- When the job last became ready.
+    ready_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
+    args             jsonb NOT NULL DEFAULT '{}',
+    attempt          integer NOT NULL DEFAULT 0,
+    max_attempts     integer NOT NULL,
+    crash_count      integer NOT NULL DEFAULT 0,
+    -- Fencing token: rises when a lease begins and when it ends, never falls. Who holds it may write.
+    lease_token      bigint NOT NULL DEFAULT 0,
+    lease_expires_at timestamptz,
+    deadline_at      timestamptz,
+    worker_id        text,
+    cancel_requested boolean NOT NULL DEFAULT false,
+    progress_stage   text,
+    progress_done    bigint NOT NULL DEFAULT 0,
+    progress_total   bigint NOT NULL DEFAULT 0,
+    progress_unit    text,
+    -- Rises by one at every change that a watcher can see.
+    version          bigint NOT NULL DEFAULT 1,
+    error            jsonb,
+    -- The newest attempts that did not succeed, oldest first: attempt, worker_id, started_at, ended_at, outcome, error.
+    history          jsonb NOT NULL DEFAULT '[]',
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    started_at       timestamptz,
+    ended_at         timestamptz,
+
+    CONSTRAINT jobs_owner_not_empty CHECK (owner <> ''),
+    CONSTRAINT jobs_queue_name_format CHECK (queue ~ '^[A-Za-z0-9_-]{1,64}$'),
+    CONSTRAINT jobs_state_known CHECK (
+        state IN ('scheduled', 'ready', 'running', 'succeeded', 'failed', 'cancelled')),
+    CONSTRAINT jobs_attempts_in_bounds CHECK (
+        max_attempts >= 1 AND attempt BETWEEN 0 AND max_attempts AND crash_count BETWEEN 0 AND attempt),
+    CONSTRAINT jobs_leased_iff_running CHECK (
+        (state = 'running') = (lease_expires_at IS NOT NULL)
+        AND (state = 'running') = (deadline_at IS NOT NULL)),
+    CONSTRAINT jobs_running_has_worker CHECK (state <> 'running' OR (worker_id IS NOT NULL AND attempt >= 1)),
+    CONSTRAINT jobs_ended_iff_final CHECK (
+        (state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
+    CONSTRAINT jobs_failed_has_error CHECK (state <> 'failed' OR error IS NOT NULL),
+    CONSTRAINT jobs_cancel_ends_or_runs CHECK (NOT cancel_requested OR state IN ('running', 'cancelled')),
+    CONSTRAINT jobs_history_bounded CHECK (jsonb_array_length(history) <= 20),
+    CONSTRAINT jobs_progress_not_negative CHECK (progress_done >= 0 AND progress_total >= 0)
+) WITH (
+    fillfactor = 70,
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
+);
+CREATE INDEX jobs_ready ON jobs (queue, pos) WHERE state = 'ready';
+CREATE INDEX jobs_ready_by_owner ON jobs (queue, owner, pos) WHERE state = 'ready';
+CREATE INDEX jobs_scheduled ON jobs (run_at) WHERE state = 'scheduled';
+CREATE INDEX jobs_running ON jobs (queue, owner) WHERE state = 'running';
+CREATE INDEX jobs_ended ON jobs (queue, state, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX jobs_by_owner ON jobs (owner, state, job_id);
+CREATE INDEX jobs_by_record ON jobs (record_id, job_id DESC) WHERE record_id IS NOT NULL;
+"""
+
+# Start-time fair queueing (Goyal, Vin, Cheng 1996) with equal weights: a job starts at the later of the queue's
+# virtual time and the end of its owner's last waiting job. Virtual time is the position of the first ready job;
+# an empty queue takes the clock, in microseconds, which is ahead of every position given before as long as fewer
+# than a million jobs arrive a second. Two concurrent calls may give the same position: a tie, not an error.
+JOB_POSITION = """
+CREATE FUNCTION job_position(for_queue text, for_owner text, low_water bigint) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+    virtual_time bigint;
+    owner_last   bigint;
+BEGIN
+    SELECT pos INTO virtual_time FROM jobs
+    WHERE queue = for_queue AND state = 'ready' AND pos >= low_water
+    ORDER BY pos LIMIT 1;
+    IF virtual_time IS NULL THEN
+        RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+    END IF;
+    SELECT pos INTO owner_last FROM jobs
+    WHERE queue = for_queue AND owner = for_owner AND state = 'ready' AND pos >= virtual_time
+    ORDER BY pos DESC LIMIT 1;
+    RETURN greatest(virtual_time, owner_last + 1);
+END
+$$;
+"""
+
+# The history of a job with one more attempt, which ends now; it keeps the newest 20.
+PAST_ATTEMPTS = """
+CREATE FUNCTION past_attempts(
+    history jsonb, attempt integer, worker_id text, started_at timestamptz, outcome text, error jsonb
+) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT CASE WHEN jsonb_array_length(history) < 20 THEN history ELSE history - 0 END || jsonb_build_object(
+        'attempt', attempt, 'worker_id', worker_id, 'started_at', started_at, 'ended_at', clock_timestamp(),
+        'outcome', outcome, 'error', error)
+$$;
+"""
+
+UPLOADS = """
+CREATE TABLE uploads (
+    upload_id           uuid PRIMARY KEY,
+    owner               text NOT NULL,
+    request_id          uuid NOT NULL,
+    state               text NOT NULL DEFAULT 'active',
+    file_name           text NOT NULL,
+    declared_size_bytes bigint,
+    labels              jsonb NOT NULL DEFAULT '{}',
+    options             jsonb NOT NULL DEFAULT '{}',
+    -- How long the record is to live; NULL for ever.
+    ttl_s               double precision,
+    -- Rises with every stream that names this upload; only the newest stream's epoch may write.
+    epoch               bigint NOT NULL DEFAULT 1,
+    committed_bytes     bigint NOT NULL DEFAULT 0,
+    -- CRC32C of the committed bytes: all that is needed to go on with the checksum elsewhere.
+    committed_crc32c    bigint NOT NULL DEFAULT 0,
+    -- Names of the stored segments, in order.
+    segments            text[] NOT NULL DEFAULT '{}',
+    record_id           uuid NOT NULL,
+    job_id              uuid NOT NULL,
+    error               jsonb,
+    created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at          timestamptz NOT NULL,
+
+    CONSTRAINT uploads_request_id_unique UNIQUE (owner, request_id),
+    CONSTRAINT uploads_owner_not_empty CHECK (owner <> ''),
+    CONSTRAINT uploads_state_known CHECK (state IN ('active', 'committed', 'refused')),
+    CONSTRAINT uploads_error_iff_refused CHECK ((state = 'refused') = (error IS NOT NULL)),
+    CONSTRAINT uploads_file_name_length CHECK (octet_length(file_name) BETWEEN 1 AND 255),
+    CONSTRAINT uploads_ttl_positive CHECK (ttl_s > 0),
+    CONSTRAINT uploads_sizes_not_negative CHECK (declared_size_bytes >= 0 AND committed_bytes >= 0),
+    CONSTRAINT uploads_crc32c_is_32_bit CHECK (committed_crc32c BETWEEN 0 AND 4294967295)
+);
+CREATE INDEX uploads_by_expiry ON uploads (expires_at) WHERE state <> 'committed';
+CREATE INDEX uploads_by_record ON uploads (record_id) WHERE state = 'committed';
+"""
+
+# When a duty that all processes share was last done by one of them.
+DUTIES = """
+CREATE TABLE duties (
+    duty    text PRIMARY KEY,
+    done_at timestamptz NOT NULL
+);
+"""
+
+
+def upgrade() -> None:
+    for statement in (RECORDS, QUEUES, JOBS, JOB_POSITION, PAST_ATTEMPTS, UPLOADS, DUTIES):
+        op.execute(statement)

@@ -1,0 +1,5 @@
+"""Runs the command line: `python -m tablemill`."""
+
+from tablemill.cli import main
+
+main()

@@ -1,0 +1,144 @@
+"""The commands that move files and follow jobs: upload, watch, status, download."""
+
+from contextlib import aclosing
+from pathlib import Path
+
+import click
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from tablemill.cli.exits import EXIT_JOB_FAILED, Exits
+from tablemill.cli.jobs import print_job, show_watch
+from tablemill.cli.reads import print_record
+from tablemill.cli.session import Session, with_session
+from tablemill.client import TablemillClient
+from tablemill.errors import NotFoundError
+from tablemill.uploading import UploadProgress, UploadResult
+from tablemill.v1 import data_service_pb2
+from tablemill.v1.job_pb2 import JOB_STATE_SUCCEEDED
+from tablemill.v1.record_pb2 import RECORD_STATE_FAILED
+
+_KINDS = {
+    "clean": data_service_pb2.FILE_KIND_CLEAN,
+    "raw": data_service_pb2.FILE_KIND_RAW,
+    "rejects": data_service_pb2.FILE_KIND_REJECTS,
+}
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--watch", "watch_it", is_flag=True, help="Follow the job until it is done.")
+@click.option("--sheet", default="", help="The sheet to read [default: the first that holds a table].")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated.")
+@with_session
+def upload(session: Session, file: Path, watch_it: bool, sheet: str, labels: tuple[str, ...]) -> None:
+    """Upload FILE (Excel or CSV). A broken upload is resumed where it stopped."""
+    pairs = dict(_split_label(label) for label in labels)
+
+    async def run(client: TablemillClient) -> None:
+        with _transfer_bar(session, "Uploading") as bar:
+            task = bar.add_task("", total=None)
+
+            def report(progress: UploadProgress) -> None:
+                bar.update(task, total=progress.total_bytes, completed=progress.sent_bytes)
+                if progress.error is not None:
+                    session.note_retry(progress.error)
+
+            result = await client.upload(file, sheet=sheet, labels=pairs, on_progress=report)
+        _print_upload(session, file, result)
+        if watch_it:
+            async with aclosing(client.watch([result.job_id], on_retry=session.note_retry)) as jobs:
+                await show_watch(session, jobs)
+
+    session.run(run)
+
+
+@click.command()
+@click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
+@with_session
+def watch(session: Session, job_ids: tuple[str, ...]) -> None:
+    """Follow jobs until all are done. Interrupting the watch does not stop the jobs."""
+
+    async def run(client: TablemillClient) -> None:
+        async with aclosing(client.watch(job_ids, on_retry=session.note_retry)) as jobs:
+            await show_watch(session, jobs)
+
+    session.run(run)
+
+
+@click.command()
+@click.argument("id_", metavar="ID")
+@with_session
+def status(session: Session, id_: str) -> None:
+    """Show where a job or a record stands. Exits with 1 when it failed."""
+
+    async def run(client: TablemillClient) -> None:
+        try:
+            details = await client.get_job_details(id_)
+        except NotFoundError:
+            record = await client.get_record(id_)
+            print_record(session, record)
+            failed = record.state == RECORD_STATE_FAILED
+        else:
+            job = details.job
+            print_job(session, job, details.failed_attempts)
+            failed = job.done and job.state != JOB_STATE_SUCCEEDED
+        if failed:
+            raise Exits(EXIT_JOB_FAILED)
+
+    session.run(run)
+
+
+@click.command()
+@click.argument("record_id")
+@click.option("--kind", type=click.Choice(list(_KINDS)), default="clean", show_default=True, help="Which file.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    help="File to write, or a directory [default: here, under the server's name for it].",
+)
+@with_session
+def download(session: Session, record_id: str, kind: str, output: Path) -> None:
+    """Fetch a file of a record: the clean Parquet, the raw bytes, or the cells that were set aside."""
+
+    async def run(client: TablemillClient) -> None:
+        with _transfer_bar(session, "Downloading") as bar:
+            task = bar.add_task("", total=None)
+            result = await client.download(
+                record_id,
+                _KINDS[kind],
+                output,
+                on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+        if session.as_json:
+            facts = {"path": str(result.path), "size_bytes": result.size_bytes}
+            session.print_json({**facts, "crc32c": result.crc32c, "media_type": result.media_type})
+        else:
+            session.out.print(f"{result.path} ({result.size_bytes:,} bytes, checked)", markup=False)
+
+    session.run(run)
+
+
+COMMANDS = (upload, watch, status, download)
+
+
+def _split_label(label: str) -> tuple[str, str]:
+    key, separator, value = label.partition("=")
+    if not separator:
+        raise click.BadParameter(f"{label!r} is not of the form KEY=VALUE", param_hint="--label")
+    return key, value
+
+
+def _print_upload(session: Session, file: Path, result: UploadResult) -> None:
+    if session.as_json:
+        ids = {"record_id": result.record_id, "job_id": result.job_id}
+        session.print_json({"upload": {**ids, "size_bytes": result.size_bytes, "crc32c": result.crc32c}})
+        return
+    session.out.print(f"Uploaded {file.name} ({result.size_bytes:,} bytes)", markup=False)
+    session.out.print(f"  record  {result.record_id}\n  job     {result.job_id}", markup=False)
+
+
+def _transfer_bar(session: Session, verb: str) -> Progress:
+    columns = (TextColumn(verb), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    return Progress(*columns, console=session.err, transient=True, disable=not session.live)

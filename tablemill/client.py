@@ -1,0 +1,192 @@
+"""A small typed client for asyncio."""
+
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tablemill.channel import open_channel
+from tablemill.downloading import Download, DownloadCallback, DownloadResult
+from tablemill.errors import TablemillError, answer_of
+from tablemill.operations import Operations
+from tablemill.retrying import RetryPolicy
+from tablemill.sources import FileSource, StreamSource
+from tablemill.uploading import ProgressCallback, Upload, UploadPlan, UploadResult
+from tablemill.v1 import data_service_pb2, data_service_pb2_grpc, ingest_service_pb2, ingest_service_pb2_grpc
+from tablemill.v1.job_pb2 import Job
+from tablemill.v1.record_pb2 import ColumnProfile, Record
+from tablemill.watching import RetryCallback, Watch
+
+DEFAULT_HEARTBEAT_S = 15.0
+
+
+def _ignore(*_progress: object) -> None:
+    """Take a report of progress that nobody asked for."""
+
+
+class TablemillClient:
+    """A connection to Tablemill. Use it as a context manager, in one event loop:
+
+        async with TablemillClient("localhost:50051") as client:
+            upload = await client.upload(Path("patients.xlsx"))
+            async for job in client.watch([upload.job_id]):
+                print(job.state, job.progress.stage)
+            page = await client.preview(upload.record_id)
+
+    Every method raises a `TablemillError` (see `tablemill.errors`) when the server refuses or cannot be
+    reached. Reads are retried by the channel; uploads, watches and downloads resume by themselves within
+    `retry`. `operations` is the operators' side.
+    """
+
+    def __init__(self, address: str, *, retry: RetryPolicy | None = None) -> None:
+        self._address = address
+        self._retry = retry or RetryPolicy()
+
+    async def __aenter__(self) -> Self:
+        self._channel = open_channel(self._address)
+        self._ingest = ingest_service_pb2_grpc.IngestServiceStub(self._channel)
+        self._data = data_service_pb2_grpc.DataServiceStub(self._channel)
+        self.operations = Operations(self._channel)
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        await self._channel.close()
+
+    async def upload(
+        self,
+        file: Path | AsyncIterable[bytes],
+        *,
+        file_name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        sheet: str = "",
+        request_id: str | None = None,
+        on_progress: ProgressCallback = _ignore,
+    ) -> UploadResult:
+        """Hand over one file; returns once it is stored and its job is committed.
+
+        Args:
+            file: A file, which is resumed where a stream broke, or bytes, which cannot be.
+            file_name: The name to show; the file's own when left out, required for bytes.
+            labels: At most 16, for your own use.
+            sheet: The sheet to read; empty for the first one that holds a table.
+            request_id: UUID that names the upload. Pass the same one again to go on with an upload that an
+                earlier process began: what is stored already is not sent twice.
+            on_progress: Called after each chunk, and with an error before each resumption.
+
+        Raises:
+            OSError: The file cannot be read.
+            RefusedError: The server will not take this file.
+            UnavailableError: It could not be sent within the retry policy.
+        """
+        if isinstance(file, Path):
+            source: FileSource | StreamSource = FileSource(file)
+            file_name = file_name or file.name
+        elif file_name:
+            source = StreamSource(file)
+        else:
+            raise ValueError("bytes have no name of their own: pass file_name")
+        plan = UploadPlan(source, request_id or str(uuid.uuid4()), file_name, labels or {}, sheet)
+        upload = Upload(self._ingest, plan, self._retry, on_progress)
+        return await upload.run(begun=request_id is not None)
+
+    async def watch(
+        self,
+        job_ids: Iterable[str],
+        *,
+        heartbeat_s: float = DEFAULT_HEARTBEAT_S,
+        on_retry: RetryCallback = _ignore,
+    ) -> AsyncGenerator[Job]:
+        """Yield each of up to 100 jobs in its current state, then whenever it changed, until all are done.
+
+        Args:
+            job_ids: The jobs to follow.
+            heartbeat_s: The server sends a sign of life this often, 5 to 60 seconds; after three intervals of
+                silence the watch resumes on a new connection.
+            on_retry: Called with the error before each resumption.
+
+        Raises:
+            NotFoundError: One of the jobs does not exist.
+            UnavailableError: The watch could not be resumed within the retry policy.
+        """
+        if not 5 <= heartbeat_s <= 60:
+            raise ValueError(f"heartbeat_s must be 5 to 60 seconds, not {heartbeat_s:g}")
+        watch = Watch(self._channel, partial(open_channel, self._address, own_connection=True), self._retry, on_retry)
+        async with aclosing(watch.follow(job_ids, heartbeat_s)) as jobs:
+            async for job in jobs:
+                yield job
+
+    async def get_job(self, job_id: str) -> Job:
+        """Return the current state of a job."""
+        return (await self.get_job_details(job_id)).job
+
+    async def get_job_details(self, job_id: str) -> ingest_service_pb2.GetJobResponse:
+        """Return the current state of a job with its attempts that did not succeed."""
+        return await answer_of(self._ingest.GetJob(ingest_service_pb2.GetJobRequest(job_id=job_id)))
+
+    async def get_record(self, record_id: str) -> Record:
+        """Return a record with its columns and warnings."""
+        request = ingest_service_pb2.GetRecordRequest(record_id=record_id)
+        return (await answer_of(self._ingest.GetRecord(request))).record
+
+    async def list_records(self, *, page_size: int = 100) -> AsyncGenerator[Record]:
+        """Yield all records, newest first, without columns and warnings; fetched page by page as needed."""
+        request = ingest_service_pb2.ListRecordsRequest(page_size=page_size)
+        while True:
+            page = await answer_of(self._ingest.ListRecords(request))
+            for record in page.records:
+                yield record
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def preview(
+        self, record_id: str, *, row_offset: int = 0, row_limit: int = 50, columns: Sequence[str] = ()
+    ) -> data_service_pb2.PreviewRecordResponse:
+        """Return some rows of the clean data, at most 1,000, of all columns or those named."""
+        request = data_service_pb2.PreviewRecordRequest(
+            record_id=record_id, row_offset=row_offset, row_limit=row_limit, columns=columns
+        )
+        return await answer_of(self._data.PreviewRecord(request))
+
+    async def profile(self, record_id: str, *, page_size: int = 200) -> AsyncGenerator[ColumnProfile]:
+        """Yield what is known of the values of each column, in order; fetched page by page as needed."""
+        request = data_service_pb2.GetProfileRequest(record_id=record_id, page_size=page_size)
+        while True:
+            page = await answer_of(self._data.GetProfile(request))
+            for column in page.columns:
+                yield column
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def download(
+        self,
+        record_id: str,
+        kind: "data_service_pb2.FileKind.ValueType",
+        path: Path,
+        *,
+        on_progress: DownloadCallback = _ignore,
+    ) -> DownloadResult:
+        """Fetch a file of a record, resuming where a stream broke, and check it.
+
+        Args:
+            record_id: The record.
+            kind: Which of its files, for example `data_service_pb2.FILE_KIND_CLEAN`.
+            path: Where to put it: replaced in one step once the file is whole. In a directory it gets the
+                server's name for it and replaces nothing.
+            on_progress: Called with the bytes received and the bytes in all.
+
+        Raises:
+            OSError: The file cannot be written, or exists already in the directory.
+            DamagedFileError: The bytes received are not those the server holds.
+            UnavailableError: It could not be fetched within the retry policy.
+        """
+        return await Download(self._data, record_id, kind, self._retry, on_progress).run(path)
+
+
+__all__ = ["TablemillClient", "TablemillError"]

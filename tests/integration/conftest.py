@@ -1,0 +1,51 @@
+"""An ingest service of its own for tests of its API, in this process but on a real socket, with limits in reach."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from ingest_service.app import serving
+from ingest_service.settings import IngestSettings
+from tests.rpc import Calls
+
+
+@pytest.fixture
+async def calls(database_url: str, file_store_url: str, tmp_path: Path) -> AsyncIterator[Calls]:
+    """Stubs of an ingest service on a fresh database; nothing works on its jobs."""
+    async for calls in _serve(database_url, file_store_url, tmp_path):
+        yield calls
+
+
+@pytest.fixture
+async def calls_on_each_store(database_url: str, store_url: str, tmp_path: Path) -> AsyncIterator[Calls]:
+    """The same, once per kind of store."""
+    async for calls in _serve(database_url, store_url, tmp_path):
+        yield calls
+
+
+async def _serve(database_url: str, store_url: str, directory: Path) -> AsyncIterator[Calls]:
+    settings = IngestSettings(
+        database_url=database_url,
+        store_url=store_url,
+        STORAGE_EMULATOR_HOST=os.environ.get("STORAGE_EMULATOR_HOST", ""),
+        listen="127.0.0.1:0",
+        metrics_listen="",
+        max_file_bytes=30 << 20,
+        max_uploads=4,
+        max_watches=20,
+        upload_idle_s=3,
+        watch_poll_s=1,
+        cache_dir=directory / "cache",
+    )
+    async with serving(settings) as app:
+        background = [asyncio.create_task(coroutine) for coroutine in app.background]
+        async with grpc.aio.insecure_channel(app.server.address) as channel:
+            yield Calls(channel)
+        await app.server.stop(0)
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)

@@ -1,0 +1,140 @@
+"""On a table of 100,000 jobs, with and without statistics, every statement of a worker walks the index it names.
+
+Plans are those of prepared statements, made for any values, since that is what workers run after a few calls.
+"""
+
+from collections.abc import Iterator
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from shared.jobs import statements
+from tests.conftest import Servers
+
+ROWS = 100_000
+FILL = """
+INSERT INTO jobs (job_id, owner, queue, state, pos, max_attempts, attempt, worker_id, run_at,
+                  lease_expires_at, deadline_at, ended_at, error)
+SELECT gen_random_uuid(), 'o' || mod(n, 50), CASE WHEN mod(n, 10) = 0 THEN 'rare' ELSE 'toy' END, state, n, 5, 1, 'w',
+       now(), CASE WHEN state = 'running' THEN now() END, CASE WHEN state = 'running' THEN now() END,
+       CASE WHEN state IN ('succeeded', 'failed') THEN now() END, '{}'
+FROM generate_series(1, %s) AS n, LATERAL (SELECT CASE
+    WHEN mod(n, 1000) = 7 THEN 'running' WHEN mod(n, 5) = 1 THEN 'ready' WHEN mod(n, 50) = 2 THEN 'scheduled'
+    WHEN mod(n, 50) = 3 THEN 'failed' ELSE 'succeeded' END AS state) AS given
+"""
+KEYS = {"job_ids": "uuid[]", "tokens": "bigint[]"}
+CLAIM = {
+    "queue": "text", "worker_id": "text", "lease_s": "float8", "timeout_s": "float8", "limit": "smallint",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table(servers: Servers, template_database: str) -> Iterator[psycopg.Connection]:
+    url = servers.databases.create_database(template_database)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("ALTER TABLE jobs SET (autovacuum_enabled = false)")
+        connection.execute("INSERT INTO queues (queue) VALUES ('toy'), ('rare')")
+        connection.execute(FILL, [ROWS])
+        connection.execute("SET plan_cache_mode = force_generic_plan")
+        yield connection
+    servers.databases.drop_database(url)
+
+
+@pytest.fixture(scope="module", params=["no statistics", "analyzed"])
+def filled(request: pytest.FixtureRequest, table: psycopg.Connection) -> psycopg.Connection:
+    if request.param == "analyzed":
+        table.execute("VACUUM ANALYZE jobs")
+    return table
+
+
+def _plan(connection: psycopg.Connection, statement: LiteralString, types: dict[str, str]) -> str:
+    """Return the generic plan of a statement whose parameters have these types."""
+    numbers = {name: sql.SQL(f"${number}") for number, name in enumerate(types, 1)}
+    text = statement.replace("{", "{{").replace("}", "}}").replace("%%", "%")
+    for name, number in numbers.items():
+        text = text.replace(f"%({name})s", number.as_string())
+    connection.execute(f"PREPARE walked ({', '.join(types.values())}) AS {text}".encode())
+    arguments = ", ".join(["NULL"] * len(types))
+    rows = connection.execute(f"EXPLAIN EXECUTE walked ({arguments})".encode()).fetchall()
+    connection.execute("DEALLOCATE walked")
+    return "\n".join(str(row[0]) for row in rows)
+
+
+ROW_BY_KEY: dict[str, tuple[LiteralString, dict[str, str]]] = {
+    "succeed": (statements.SUCCEED, KEYS),
+    "succeeded with": (statements.SUCCEEDED_WITH, KEYS),
+    "release": (statements.RELEASE, {**KEYS, "error": "jsonb"}),
+    "heartbeat": (
+        statements.HEARTBEAT,
+        {
+            **KEYS, "lease_s": "float8", "stages": "text[]", "dones": "bigint[]", "totals": "bigint[]",
+            "units": "text[]",
+        },
+    ),
+    "fail": (
+        statements.FAIL,
+        {
+            "job_id": "uuid", "token": "bigint", "crash": "boolean", "retryable": "boolean", "max_crashes": "integer",
+            "backoff_s": "float8", "error": "jsonb",
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROW_BY_KEY)
+def test_a_leased_job_is_found_by_its_primary_key(filled: psycopg.Connection, name: str) -> None:
+    plan = _plan(filled, *ROW_BY_KEY[name])
+    assert "jobs_pkey" in plan
+    assert "jobs_running" not in plan
+    assert "Seq Scan" not in plan
+
+
+def test_a_claim_walks_ready_jobs_in_order_and_updates_by_key(filled: psycopg.Connection) -> None:
+    plan = _plan(filled, statements.CLAIM, {**CLAIM, "low_water": "bigint", "locked": "boolean"})
+    assert "Index Scan using jobs_ready on" in plan
+    assert "Scan using jobs_pkey" in plan or "Bitmap Index Scan on jobs_pkey" in plan
+    assert "Seq Scan on jobs" not in plan
+    assert "Sort" not in plan
+
+
+def test_a_claim_under_an_owners_cap_skips_from_owner_to_owner(filled: psycopg.Connection) -> None:
+    plan = _plan(filled, statements.CLAIM_PER_OWNER, CLAIM)
+    assert plan.count("jobs_ready_by_owner") == 2
+    assert "using jobs_ready on" not in plan
+    assert "jobs_running" in plan
+    assert "Seq Scan on jobs" not in plan
+
+
+def test_a_rescue_walks_what_runs(filled: psycopg.Connection) -> None:
+    plan = _plan(filled, statements.RESCUE, {"limit": "bigint", "max_crashes": "integer", "error": "jsonb"})
+    assert "jobs_running" in plan
+    assert "Seq Scan on jobs" not in plan
+
+
+def test_a_promotion_walks_what_is_scheduled(filled: psycopg.Connection) -> None:
+    plan = _plan(filled, statements.PROMOTE, {"limit": "bigint"})
+    assert "Index Scan using jobs_scheduled" in plan
+    assert "Seq Scan on jobs" not in plan
+
+
+def test_an_outlook_looks_at_the_head_of_each_index(filled: psycopg.Connection) -> None:
+    plan = _plan(filled, statements.OUTLOOK, {"unused": "text"})
+    assert all(index in plan for index in ("jobs_scheduled", "jobs_running", "jobs_ready"))
+    assert "Seq Scan on jobs" not in plan
+
+
+@pytest.mark.parametrize("limit", [1, 200])
+def test_a_claim_touches_no_more_than_it_takes(filled: psycopg.Connection, limit: int) -> None:
+    values: dict[str, Any] = {
+        "queue": "toy", "worker_id": "w", "lease_s": 60.0, "timeout_s": 60.0, "limit": limit, "low_water": 0,
+        "locked": False,
+    }  # fmt: skip
+    with filled.transaction(force_rollback=True):
+        explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
+        row = filled.execute(explain.encode() + statements.CLAIM.encode(), values).fetchone()
+    assert row is not None
+    plan = row[0][0]["Plan"]
+    assert plan["Actual Rows"] == limit
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 60 * limit + 100

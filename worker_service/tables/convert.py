@@ -1,0 +1,232 @@
+"""One file in, clean Parquet and a report out: triage → read → clean → write → profile."""
+
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from . import parquet, profile
+from .arrow import Array, pc
+from .clean import Account, clean
+from .csv_reader import CsvGrid
+from .decide import Context, Decision, decide
+from .errors import ErrorCode, TableError
+from .fill import Fills
+from .grid import Irregular
+from .intake import KEPT_ROWS, Intake, Loose
+from .messages import WarningCode
+from .model import (
+    CLEANING_VERSION,
+    MAX_WARNING_ROWS,
+    ColumnProfile,
+    ConversionReport,
+    Limits,
+    Progress,
+    ReadOptions,
+    TableWarning,
+    warning,
+)
+from .region import ColumnName, Region, locate, unique_names
+from .report import column_reports, column_warnings, table_warnings
+from .source import OnProgress, Source, open_source
+
+_THREADS = 2
+
+
+@dataclass
+class Columns:
+    """The columns that stay: their grid positions, names, decisions and accounts, all of one length."""
+
+    positions: list[int]
+    names: list[ColumnName]
+    decisions: list[Decision]
+    accounts: list[Account]
+
+
+def convert(
+    source: Path,
+    out_dir: Path,
+    *,
+    file_name: str,
+    options: ReadOptions,
+    limits: Limits,
+    on_progress: OnProgress,
+) -> ConversionReport:
+    """Turn the file at ``source`` into ``out_dir/clean.parquet`` (and ``rejects.parquet`` if there are any).
+
+    ``source`` holds the raw bytes; its own name means nothing, ``file_name`` is what the user called it. ``out_dir``
+    exists and is also used for spilling. Raises TableError for a file that cannot be converted, InvariantError if
+    a cell went missing (a bug). Same bytes, options and version give the same rows and report.
+    """
+    opened = open_source(source, out_dir, file_name, options, limits, on_progress)
+    region = locate(opened.grid)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        intake = _read(opened, region, out_dir, pool, limits, on_progress)
+        try:
+            columns, decided = _decide(opened, region, intake)
+            nulls = _write(opened, intake, columns, out_dir, pool, limits, on_progress)
+        finally:
+            intake.discard()
+        for name, account in zip(columns.names, columns.accounts, strict=True):
+            account.check(name.name)
+        clean_path = out_dir / "clean.parquet"
+        parquet.verify(clean_path, intake.row_count, nulls)
+        rejects = _rejects(opened, region, intake, columns)
+        parquet.write_rejects(out_dir / "rejects.parquet", rejects)
+        profiles = _profiles(clean_path, columns, intake.row_count, pool, on_progress)
+    told = [
+        *opened.warnings,
+        *table_warnings(opened.grid, region, intake, columns.names, columns.positions),
+        *_duplicates(clean_path, intake),
+        *decided,
+        *column_warnings(columns.names, columns.accounts, intake, columns.positions, limits),
+    ]
+    return ConversionReport(
+        format=opened.kind,
+        sheet=opened.sheet,
+        encoding=opened.encoding,
+        delimiter=opened.delimiter,
+        cleaning_version=CLEANING_VERSION,
+        row_count=intake.row_count,
+        column_count=len(columns.names),
+        rejects=len(rejects),
+        columns=column_reports(columns.names, columns.decisions, columns.accounts, nulls, profiles),
+        warnings=tuple(told),
+    )
+
+
+def _read(
+    source: Source, region: Region, folder: Path, pool: Executor, limits: Limits, on_progress: OnProgress
+) -> Intake:
+    """First pass; a text file that proves irregular on the way is read again with the tolerant reader."""
+    grid = source.grid
+    if grid.width > limits.max_columns:
+        raise TableError(
+            ErrorCode.LIMIT_EXCEEDED, f"The table has {grid.width:,} columns.", metadata={"limit": "max_columns"}
+        )
+    covered = [row for merge in grid.merges for row in range(merge.first_row, merge.last_row + 1)]
+
+    def on_rows(done: int) -> None:
+        on_progress(Progress("read", done, 0, "rows"))
+
+    def read() -> Intake:
+        intake = Intake(grid.width, limits, folder, pool, pa.array(covered, pa.int64()))
+        try:
+            intake.read(grid.body(region.first_row), on_rows)
+        except BaseException:
+            intake.discard()
+            raise
+        return intake
+
+    try:
+        return read()
+    except Irregular:
+        if not isinstance(grid, CsvGrid):
+            raise
+        grid.tolerant = True
+        return read()
+
+
+def _decide(source: Source, region: Region, intake: Intake) -> tuple[Columns, list[TableWarning]]:
+    """Drop columns without name and values, name the rest and decide their types."""
+    positions = [index for index, name in enumerate(region.names) if name.strip() or intake.source_nonempty[index]]
+    if not positions:
+        raise TableError(ErrorCode.EMPTY_FILE, "The table has no cells; upload a file with data.")
+    names = unique_names([region.names[index] for index in positions])
+    context = Context(source.delimiter, source.date1904)
+    decisions, told = [], []
+    for index, name in zip(positions, names, strict=True):
+        decision, warnings = decide(name.name, intake.evidence[index], context)
+        decisions.append(decision)
+        told += warnings
+    accounts = [
+        Account(source_nonempty=intake.source_nonempty[index], rejected=intake.too_long[index]) for index in positions
+    ]
+    for row, column in source.long_numbers:
+        if column in positions and row >= region.first_row:
+            accounts[positions.index(column)].long_rows.append(row)
+    return Columns(positions, names, decisions, accounts), told
+
+
+def _write(
+    source: Source,
+    intake: Intake,
+    columns: Columns,
+    out_dir: Path,
+    pool: Executor,
+    limits: Limits,
+    on_progress: OnProgress,
+) -> list[int]:
+    """Second pass: clean, fill merged cells down, write; returns the null count of each column."""
+    types = [decision.arrow_type for decision in columns.decisions]
+    shape = parquet.schema([n.name for n in columns.names], [n.source for n in columns.names], types)
+    fills = Fills(source.grid.merges, columns.positions)
+    nulls = [0] * len(types)
+    done = 0
+
+    def on_written(rows: int) -> None:
+        on_progress(Progress("write", rows, intake.row_count, "rows"))
+
+    seen = [intake.evidence[index] for index in columns.positions]
+    repetitive = [n.name for n, evidence in zip(columns.names, seen, strict=True) if not evidence.nearly_distinct]
+    with parquet.CleanWriter(out_dir / "clean.parquet", shape, repetitive, limits, on_written) as writer:
+        for batch in intake.batches():
+            texts = [batch.columns[index] for index in columns.positions]
+            rows = [batch.rows] * len(texts)
+            cleaned = list(pool.map(clean, texts, rows, columns.decisions, columns.accounts))
+            cleaned = fills.apply(cleaned, batch.rows, columns.accounts)
+            nulls = [count + column.null_count for count, column in zip(nulls, cleaned, strict=True)]
+            writer.append(cleaned)
+            done += len(batch)
+            on_progress(Progress("clean", done, intake.row_count, "rows"))
+    return nulls
+
+
+def _rejects(
+    source: Source, region: Region, intake: Intake, columns: Columns
+) -> list[tuple[int, str | None, str, str]]:
+    """Every source cell that is in no clean column, by row."""
+    loose = list(intake.loose)
+    for index in region.preamble:
+        cells = enumerate(source.grid.head[index], start=1)
+        row = source.grid.head_rows[index]
+        loose += [Loose(row, number, text, "PREAMBLE") for number, text in cells if text.strip()]
+    if isinstance(source.grid, CsvGrid):
+        loose += [Loose(cell.row, 0, cell.raw, "EXTRA_CELL") for cell in source.grid.all_overflow(region.first_row)]
+    names = {index + 1: name.name for index, name in zip(columns.positions, columns.names, strict=True)}
+    rejects = [(item.row, names.get(item.column), item.raw, item.reason) for item in loose]
+    return sorted(rejects, key=lambda reject: reject[0])
+
+
+def _profiles(path: Path, columns: Columns, rows: int, pool: Executor, on_progress: OnProgress) -> list[ColumnProfile]:
+    profiles = []
+    names = [name.name for name in columns.names]
+    if rows <= profile.EXACT_ROWS:
+        for done, found in enumerate(pool.map(profile.exact, profile.columns_in_groups(path)), start=1):
+            profiles.append(found)
+            on_progress(Progress("profile", done, len(names), "columns"))
+        return profiles
+    types = [decision.arrow_type for decision in columns.decisions]
+    shares = [pool.submit(profile.approximate, path, names, types, index, _THREADS) for index in range(_THREADS)]
+    found_by_column = {column: found for share in shares for column, found in share.result().items()}
+    on_progress(Progress("profile", len(names), len(names), "columns"))
+    return [found_by_column[index] for index in range(len(names))]
+
+
+def _duplicates(path: Path, intake: Intake) -> list[TableWarning]:
+    """Rows equal to an earlier one in every column; looked for up to a million rows."""
+    if not 1 < intake.row_count <= KEPT_ROWS:
+        return []
+    table = pq.read_table(path)
+    names = [str(index) for index in range(table.num_columns)]
+    table = table.rename_columns(names)
+    rows: Array = pa.chunked_array(intake.kept_rows)
+    grouped = table.append_column("row", rows).group_by(names, use_threads=False).aggregate([("row", "min")])
+    repeats = table.num_rows - grouped.num_rows
+    if not repeats:
+        return []
+    firsts = grouped.column("row_min").combine_chunks()
+    first: list[int] = rows.filter(pc.invert(pc.is_in(rows, firsts))).slice(0, MAX_WARNING_ROWS).to_pylist()
+    return [warning(WarningCode.DUPLICATE_ROWS, rows=first, count=repeats)]

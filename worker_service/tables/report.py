@@ -1,0 +1,133 @@
+"""Turns what the passes counted into the report's columns and warnings."""
+
+from .clean import Account
+from .csv_reader import CsvGrid
+from .decide import Decision
+from .grid import Grid
+from .intake import Intake
+from .messages import WarningCode
+from .model import ColumnProfile, ColumnReport, Limits, TableWarning, warning
+from .region import ColumnName, Region, clean_name
+
+_MAX_NAMES = 20
+
+
+def column_reports(
+    names: list[ColumnName],
+    decisions: list[Decision],
+    accounts: list[Account],
+    null_counts: list[int],
+    profiles: list[ColumnProfile],
+) -> tuple[ColumnReport, ...]:
+    """One report a column, in column order; all lists have one entry a column."""
+    return tuple(
+        ColumnReport(
+            name=name.name,
+            source_name=name.source,
+            dtype=decision.dtype,
+            format=decision.format,
+            reason=decision.reason,
+            null_count=nulls,
+            source_nonempty=account.source_nonempty,
+            typed=account.typed,
+            kept_as_text=account.kept_as_text,
+            nulled_by_token=account.null_tokens.total(),
+            null_tokens=dict(sorted(account.null_tokens.items())),
+            error_cells=account.error_codes.total(),
+            error_codes=dict(sorted(account.error_codes.items())),
+            rejected=account.rejected,
+            filled_down=account.filled_down,
+            samples=account.samples,
+            profile=profile,
+        )
+        for name, decision, account, nulls, profile in zip(
+            names, decisions, accounts, null_counts, profiles, strict=True
+        )
+    )
+
+
+def table_warnings(
+    grid: Grid, region: Region, intake: Intake, names: list[ColumnName], positions: list[int]
+) -> list[TableWarning]:
+    """What happened to rows, headers and whole columns."""
+    told = []
+    if region.preamble:
+        rows = [grid.head_rows[index] for index in region.preamble]
+        told.append(warning(WarningCode.PREAMBLE_SKIPPED, rows=rows))
+    told += _header_warnings(grid, region, names)
+    dropped = [str(index + 1) for index in range(grid.width) if index not in set(positions)]
+    if dropped:
+        told.append(warning(WarningCode.BLANK_COLUMNS, count=len(dropped), names=_some(dropped)))
+    for code, tally in (
+        (WarningCode.BLANK_ROWS, intake.blank_rows),
+        (WarningCode.NOTES_BELOW, intake.notes),
+        (WarningCode.TOTALS_ROW, intake.totals),
+    ):
+        if tally.count:
+            told.append(warning(code, rows=tally.rows, count=tally.count))
+    across = [m for m in grid.merges if m.first_row >= region.first_row and m.last_column > m.first_column]
+    if across:
+        told.append(warning(WarningCode.MERGED_ACROSS, rows=[merge.first_row for merge in across]))
+    if isinstance(grid, CsvGrid):
+        told += _repair_warnings(grid)
+    return told
+
+
+def _header_warnings(grid: Grid, region: Region, names: list[ColumnName]) -> list[TableWarning]:
+    if not region.header:
+        return [warning(WarningCode.HEADER_MISSING)]
+    told = []
+    if len(region.header) > 1:
+        told.append(warning(WarningCode.HEADER_JOINED, rows=[grid.head_rows[index] for index in region.header]))
+    blank = [name.name for name in names if not name.source.strip()]
+    if blank:
+        told.append(warning(WarningCode.HEADER_BLANK, count=len(blank), names=_some(blank)))
+    repeated = [name.name for name in names if name.source.strip() and clean_name(name.source) != name.name]
+    if repeated:
+        told.append(warning(WarningCode.HEADER_DUPLICATE, count=len(repeated), names=_some(repeated)))
+    return told
+
+
+def _repair_warnings(grid: CsvGrid) -> list[TableWarning]:
+    told = []
+    for code, tally, details in (
+        (WarningCode.RAGGED_ROWS, grid.repairs.ragged, {"width": grid.width}),
+        (WarningCode.UNCLOSED_QUOTE, grid.repairs.unclosed, {}),
+        (WarningCode.ENCODING_ERRORS, grid.repairs.bad_bytes, {"encoding": grid.file.encoding.name}),
+    ):
+        if tally.count:
+            told.append(warning(code, rows=tally.rows, count=tally.count, **details))
+    return told
+
+
+def column_warnings(
+    names: list[ColumnName], accounts: list[Account], intake: Intake, positions: list[int], limits: Limits
+) -> list[TableWarning]:
+    """What happened to single cells, column by column."""
+    told = []
+    for name, account, position in zip(names, accounts, positions, strict=True):
+        column = name.name
+        if errors := account.error_codes.total():
+            codes = ", ".join(sorted(account.error_codes))
+            told.append(
+                warning(WarningCode.ERROR_CELLS, column=column, rows=account.error_rows, count=errors, codes=codes)
+            )
+        if account.filled_down:
+            told.append(
+                warning(WarningCode.MERGED_FILLED, column=column, rows=account.filled_rows, count=account.filled_down)
+            )
+        if account.serials:
+            told.append(
+                warning(WarningCode.DATE_SERIALS, column=column, rows=account.serial_rows, count=account.serials)
+            )
+        if account.long_rows:
+            told.append(warning(WarningCode.LONG_NUMBERS, column=column, rows=account.long_rows))
+        if account.rejected:
+            rows = [item.row for item in intake.loose if item.reason == "CELL_TOO_LONG" and item.column == position + 1]
+            limit = limits.max_cell_chars
+            told.append(warning(WarningCode.CELL_TOO_LONG, column=column, rows=rows, limit=limit))
+    return told
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_MAX_NAMES]) + (", …" if len(names) > _MAX_NAMES else "")

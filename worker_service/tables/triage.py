@@ -1,0 +1,143 @@
+"""What a file is, by its first bytes and structure; its name is only compared afterwards."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .encoding import Encoding
+from .encoding import detect as detect_encoding
+from .errors import ErrorCode, TableError
+
+_OLE_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED_STREAM = "EncryptedPackage".encode("utf-16-le")
+_WORKBOOK_STREAM = "Workbook".encode("utf-16-le")
+_BOOK_STREAM = "Book".encode("utf-16-le")
+_SEARCH_BYTES = 1 << 20
+
+# Formats people upload by mistake, with their first bytes.
+_FOREIGN = (
+    (b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"%PDF-", "pdf"),
+    (b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\0", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"7z\xbc\xaf\x27\x1c", "7z"), (b"Rar!\x1a\x07", "rar"), (b"PAR1", "parquet"), (b"ARROW1", "arrow"),
+    (b"SQLite format 3\0", "sqlite"), (b"\x7fELF", "elf"), (b"MZ", "exe"), (b"{\\rtf", "rtf"),
+    (b"\x89HDF\r\n\x1a\n", "hdf5"), (b"$FL2", "spss"), (b"<stata_dta>", "stata"),
+)  # fmt: skip
+_EXTENSIONS = {
+    "xlsx": {"xlsx", "xlsm", "xltx", "xltm"},
+    "xls": {"xls", "xlt"},
+    "xlsb": {"xlsb"},
+    "ods": {"ods"},
+    "text": {"csv", "tsv", "tab", "txt", "dat", "data", "log", "asc", "psv"},
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """``kind`` is "xlsx", "xlsb", "ods", "xls" or "text"; ``encoding`` is set for text."""
+
+    kind: str
+    encoding: Encoding | None = None
+
+
+def identify(source: Path) -> Found:
+    """Look at the content of ``source``; raises TableError for everything that is no readable table."""
+    with source.open("rb") as file:
+        start = file.read(_SEARCH_BYTES)
+    if not start:
+        raise TableError(ErrorCode.EMPTY_FILE, "The file is empty (0 bytes); upload the file again.")
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return Found(_zip_kind(source))
+    if start.startswith(_OLE_MAGIC):
+        return Found(_ole_kind(source, start))
+    for magic, name in _FOREIGN:
+        if start.startswith(magic) and not (magic.isalnum() and _is_plain_text(start)):
+            raise _unsupported(name)
+    return _text(source, start)
+
+
+def extension_mismatch(file_name: str, kind: str) -> str | None:
+    """The extension of ``file_name`` if it promises another format than ``kind``, else None."""
+    extension = file_name.rsplit(".", 1)[-1].lower() if "." in file_name else ""
+    known = set().union(*_EXTENSIONS.values())
+    return extension if extension in known and extension not in _EXTENSIONS[kind] else None
+
+
+def _zip_kind(source: Path) -> str:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            names = set(archive.namelist())
+            first = archive.infolist()[0] if names else None
+            mimetype = archive.read(first)[:200] if first and first.filename == "mimetype" else b""
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, EOFError) as error:
+        raise TableError(
+            ErrorCode.FILE_CORRUPT,
+            "The workbook is damaged or was cut off while copying; open it, save it again and upload the copy.",
+            metadata={"detected": "zip"},
+        ) from error
+    if "xl/workbook.bin" in names:
+        return "xlsb"
+    if any(name.lower().endswith("xl/workbook.xml") for name in names) or "[Content_Types].xml" in names:
+        return _ooxml_kind(names)
+    if mimetype.startswith(b"application/vnd.oasis.opendocument.spreadsheet"):
+        return "ods"
+    raise _unsupported("zip")
+
+
+def _ooxml_kind(names: set[str]) -> str:
+    for folder, detected in (("word/", "docx"), ("ppt/", "pptx")):
+        if any(name.startswith(folder) for name in names):
+            raise _unsupported(detected)
+    return "xlsx"
+
+
+def _ole_kind(source: Path, start: bytes) -> str:
+    found = _find_any(source, (_ENCRYPTED_STREAM,))
+    if found:
+        raise TableError(
+            ErrorCode.FILE_ENCRYPTED,
+            "The workbook is protected by a password; remove the password in the spreadsheet program and upload again.",
+            metadata={"detected": "ole2"},
+        )
+    if _WORKBOOK_STREAM in start or _BOOK_STREAM in start or _find_any(source, (_WORKBOOK_STREAM, _BOOK_STREAM)):
+        return "xls"
+    raise _unsupported("ole2")
+
+
+def _find_any(source: Path, needles: tuple[bytes, ...]) -> bool:
+    before = b""
+    with source.open("rb") as file:
+        while chunk := file.read(_SEARCH_BYTES):
+            if any(needle in before + chunk for needle in needles):
+                return True
+            before = chunk[-64:]
+    return False
+
+
+def _text(source: Path, start: bytes) -> Found:
+    encoding = detect_encoding(source)
+    if encoding is None:
+        raise _unsupported("binary")
+    text = start[encoding.bom_bytes : 65_536].decode(encoding.name, errors="replace")
+    if not text.strip("\ufeff \t\r\n\0"):
+        raise TableError(ErrorCode.EMPTY_FILE, "The file holds nothing but white space; upload one with data.")
+    strange = sum(1 for char in text if (char < " " and char not in "\t\r\n\x1f\x1a") or char == "\ufffd")
+    if strange > 0.01 * len(text) + 2:
+        raise _unsupported("binary")
+    for opening, name in (("<!doctype html", "html"), ("<html", "html"), ("<?xml", "xml"), ("{\\rtf", "rtf")):
+        if text.lstrip("\ufeff \r\n\t").lower().startswith(opening):
+            raise _unsupported(name)
+    return Found("text", encoding)
+
+
+def _is_plain_text(start: bytes) -> bool:
+    """A header may begin with the letters of a magic number: ``MZ``, ``PAR1``."""
+    return not any(byte < 9 for byte in start[:4096])
+
+
+def _unsupported(detected: str) -> TableError:
+    return TableError(
+        ErrorCode.FILE_FORMAT_UNSUPPORTED,
+        f"The content is {detected}, which holds no table this service reads; "
+        "upload .xlsx, .xlsb, .xls, .ods or delimited text.",
+        metadata={"detected": detected},
+    )
