@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import LiteralString
 
 import grpc
 import openpyxl
@@ -174,7 +175,7 @@ async def test_kill_of_the_worker_mid_job_costs_one_attempt(services: Services, 
     services.worker.wait()
     doomed = services.start_worker({"TABLEMILL_LEASE_S": "3", "TABLEMILL_HEARTBEAT_S": "1"})
     source = tmp_path / "big.csv"
-    write_sample_csv(source, 60 << 20)
+    write_sample_csv(source, 20 << 20)
     stored = await upload(calls, source.read_bytes(), "big.csv")
     await _running(calls, stored.job_id)
     doomed.kill()
@@ -228,6 +229,7 @@ async def test_sigterm_ends_an_upload_that_does_not_move_as_resumable(services: 
 
 
 async def test_watch_survives_duplicate_hints_and_a_killed_listener(services: Services, calls: Calls) -> None:
+    await _until_listening(services, 2)
     services.worker.pause()
     stored = await upload(calls, SMALL_CSV)
     seen: list[job_pb2.Job] = []
@@ -257,9 +259,22 @@ async def test_watch_survives_duplicate_hints_and_a_killed_listener(services: Se
 
 
 async def _until_upload_row(services: Services) -> None:
-    async with asyncio.timeout(10):
+    await _until_count(services, "SELECT count(*) FROM uploads", 1)
+
+
+async def _until_listening(services: Services, sessions: int) -> None:
+    await _until_count(
+        services,
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND application_name LIKE '%-listen' AND query LIKE 'LISTEN%'",
+        sessions,
+    )
+
+
+async def _until_count(services: Services, query: LiteralString, wanted: int) -> None:
+    async with asyncio.timeout(20):
         async with await psycopg.AsyncConnection.connect(services.database_url, autocommit=True) as connection:
-            while (await (await connection.execute("SELECT count(*) FROM uploads")).fetchone()) == (0,):
+            while (await (await connection.execute(query)).fetchone()) != (wanted,):
                 await asyncio.sleep(0.02)
 
 

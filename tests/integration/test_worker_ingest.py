@@ -169,14 +169,18 @@ async def _isolated(context: JobContext, args: ToyArgs) -> ToyResult:
 
 
 @pytest.mark.parametrize(
-    ("function", "reason"),
-    [("abort", "PROCESS_CRASHED"), ("devour_memory", "OUT_OF_MEMORY"), ("hang", "TIME_LIMIT_EXCEEDED")],
+    ("function", "reason", "timeout_s"),
+    [
+        ("abort", "PROCESS_CRASHED", 60.0),
+        ("devour_memory", "OUT_OF_MEMORY", 60.0),
+        ("hang", "TIME_LIMIT_EXCEEDED", 1.0),
+    ],
 )
 async def test_a_poison_file_is_given_up_after_three_crashes_and_the_worker_lives_on(
-    jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path, function: str, reason: str
+    jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path, function: str, reason: str, timeout_s: float
 ) -> None:
     options: dict[str, Any] = {"sandbox_preload": (tasks.NAME,)}
-    async with running_worker(pool, database_url, tmp_path, toy(_isolated, timeout_s=2.5), **options):
+    async with running_worker(pool, database_url, tmp_path, toy(_isolated, timeout_s=timeout_s), **options):
         poison = await jobs.add(text=function)
         job = await jobs.until_final(poison)
         assert job.error is not None

@@ -13,7 +13,7 @@ from uuid_utils.compat import uuid7
 
 from shared.database import Connection, Pool
 from shared.jobs.model import Job, JobState, NewJob
-from shared.jobs.notify import Listener, Notifier
+from shared.jobs.notify import READY_CHANNEL, Listener, Notifier
 from shared.jobs.queue import JobQueue
 from shared.storage import open_store
 from worker_service.handlers import by_queue
@@ -24,7 +24,7 @@ from worker_service.settings import WorkerSettings
 from worker_service.worker import Worker
 
 QUEUE = "toy"
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 class ToyArgs(BaseModel):
@@ -77,9 +77,11 @@ class Jobs:
     queue: JobQueue
 
     async def add(self, owner: str = "o", queue: str = QUEUE, max_attempts: int = 5, **args: Any) -> UUID:
+        """Enqueue a job and send the wake-up, as the ingest service does."""
         job_id = uuid7()
         async with self.pool.connection() as connection, connection.transaction():
             await self.queue.enqueue(connection, NewJob(job_id, owner, queue, None, args, max_attempts))
+        await self.rows("SELECT pg_notify(%s, %s)", READY_CHANNEL, queue)
         return job_id
 
     async def add_many(self, count: int, owners: Sequence[str] = ("a", "b", "c")) -> dict[UUID, str]:
