@@ -112,7 +112,7 @@ def _dates_and_serials(texts: Array, decision: Decision) -> Array:
 
 
 def _is_serial(texts: Array) -> Array:
-    return pc.match_substring_regex(texts, r"^\d+$")
+    return pc.match_substring_regex(texts, r"^\d{5,7}$")
 
 
 def _note_serials(values: Array, rows: Array, account: Account) -> None:

@@ -13,6 +13,7 @@ TIMESTAMP = pa.timestamp("us")
 _CLOCK = r"(?:[T ]+\d{1,2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?"
 CANONICAL = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,6})?)?)?$"
 YEAR_FIRST = r"^\d{4}(?:[-/.]\d{1,2}[-/.]\d{1,2}|年\d{1,2}月\d{1,2}[日号])" + _CLOCK + "$"
+COMPACT = r"^(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])$"
 YEAR_LAST = r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{4}" + _CLOCK + "$"
 
 _EPOCH_1900 = dt.datetime(1899, 12, 30)  # noqa: DTZ001  # spreadsheets know no time zone
@@ -21,7 +22,7 @@ _DAY_US = 86_400_000_000
 
 
 def parse(texts: Array, order: Order) -> Array:
-    """Timestamps (microseconds, no zone) for texts shaped YEAR_FIRST or, given an ``order``, YEAR_LAST.
+    """Timestamps (microseconds, no zone) for texts shaped YEAR_FIRST, COMPACT or, given an ``order``, YEAR_LAST.
 
     A text of that shape that is no date (30 February) becomes null.
     """
@@ -50,6 +51,7 @@ def all_midnight(stamps: Array) -> bool:
 def _canonical(texts: Array, order: Order) -> Array:
     if pc.all(pc.match_substring_regex(texts, CANONICAL), min_count=0).as_py():
         return texts
+    texts = pc.replace_substring_regex(texts, r"^(\d{4})(\d\d)(\d\d)$", r"\1-\2-\3")
     texts = pc.replace_substring_regex(texts, r"^(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})[日号]?", r"\1-0\2-0\3")
     if order:
         day, month = (1, 2) if order == "day_month_year" else (2, 1)

@@ -57,7 +57,7 @@ def decide(name: str, seen: Evidence, context: Context) -> tuple[Decision, list[
     if core == 0:
         reason = "only null tokens and errors" if seen.counts.total() else "no values"
         return Decision("string", "", reason, seen.padded), []
-    for rule in (_number, _bool, _date, _serials):
+    for rule in (_number, _bool, _date, _numbers_among_dates):
         if decision := rule(seen, core, context):
             return decision, []
     return _text(name, seen, core, context)
@@ -119,20 +119,23 @@ def _order(seen: Evidence) -> dates.Order:
     return ""
 
 
-def _serials(seen: Evidence, core: int, context: Context) -> Decision | None:
-    """Day numbers among real dates: only where two thirds are dates and the numbers fall near them."""
+def _numbers_among_dates(seen: Evidence, core: int, context: Context) -> Decision | None:
+    """Day numbers and dates without separators: only where two thirds are plain dates and the others near them."""
     counts = seen.counts
-    days = counts[Kind.INT]
-    if not days or counts[Kind.YEAR_FIRST] + days != core or counts[Kind.YEAR_FIRST] < 2 * days:
+    if counts[Kind.YEAR_FIRST] + counts[Kind.INT] != core or counts[Kind.YEAR_FIRST] < 2 * counts[Kind.INT]:
         return None
-    if None in (seen.earliest, seen.latest, seen.smallest_int, seen.largest_int):
+    if seen.earliest is None or seen.latest is None:
         return None
-    low, high = (_serial_us(day, date1904=context.date1904) for day in (seen.smallest_int or 0, seen.largest_int or 0))
-    if low < (seen.earliest or 0) - _SERIAL_SLACK_US or high > (seen.latest or 0) + _SERIAL_SLACK_US:
+    days = [day for day in (seen.smallest_int, seen.largest_int) if day is not None]
+    found = [_serial_us(day, date1904=context.date1904) for day in days]
+    found += [stamp for stamp in (seen.earliest_compact, seen.latest_compact) if stamp is not None]
+    if min(found) < seen.earliest - _SERIAL_SLACK_US or max(found) > seen.latest + _SERIAL_SLACK_US:
         return None
     dtype: DType = "timestamp" if seen.has_clock else "date"
-    reason = "dates, and day numbers close to them"
-    return Decision(dtype, "serials", reason, seen.padded, date1904=context.date1904)
+    if days:
+        reason = "dates, and day numbers close to them"
+        return Decision(dtype, "serials", reason, seen.padded, date1904=context.date1904)
+    return Decision(dtype, "", "every value is a date, some without separators", seen.padded)
 
 
 def _serial_us(day: int, *, date1904: bool) -> int:

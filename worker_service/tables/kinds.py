@@ -46,10 +46,12 @@ class Evidence:
     thousands_with_point: bool = False
     phones: int = 0
     id_cards: int = 0
-    smallest_int: int | None = None
+    smallest_int: int | None = None  # among those that cannot be compact dates
     largest_int: int | None = None
     earliest: int | None = None  # microseconds since 1970
     latest: int | None = None
+    earliest_compact: int | None = None  # compact dates are counted as whole numbers
+    latest_compact: int | None = None
     bool_families: set[int] = field(default_factory=set)
     text_examples: list[str] = field(default_factory=list)
     year_last_example: str = ""
@@ -63,7 +65,20 @@ class Evidence:
 
     def note_dates(self, stamps: Array) -> None:
         """Remember the range of some timestamps and whether any has a time of day."""
-        low, high = pc.min_max(pc.cast(stamps, pa.int64())).as_py().values()
-        self.earliest = low if self.earliest is None else min(low, self.earliest)
-        self.latest = high if self.latest is None else max(high, self.latest)
+        self.earliest, self.latest = _range(pc.cast(stamps, pa.int64()), self.earliest, self.latest)
         self.has_clock = self.has_clock or not dates.all_midnight(stamps)
+
+    def note_ints(self, numbers: Array, compact: Array) -> None:
+        """Remember the range of some whole numbers: `compact` are timestamps, of those that may be compact dates."""
+        self.smallest_int, self.largest_int = _range(numbers, self.smallest_int, self.largest_int)
+        self.earliest_compact, self.latest_compact = _range(
+            pc.cast(compact, pa.int64()), self.earliest_compact, self.latest_compact
+        )
+
+
+def _range(numbers: Array, low: int | None, high: int | None) -> tuple[int | None, int | None]:
+    """The range of `numbers` and of what was seen before."""
+    if not len(numbers):
+        return low, high
+    smallest, largest = pc.min_max(numbers).as_py().values()
+    return (smallest, largest) if low is None or high is None else (min(low, smallest), max(high, largest))

@@ -139,11 +139,10 @@ class _Sieve:
     def _ints(self, taken: Array) -> None:
         if not len(taken):
             return
-        numbers = pc.cast(taken, pa.int64())
-        low, high = pc.min_max(numbers).as_py().values()
-        seen = self.evidence
-        seen.smallest_int = low if seen.smallest_int is None else min(low, seen.smallest_int)
-        seen.largest_int = high if seen.largest_int is None else max(high, seen.largest_int)
+        numbers, seen = pc.cast(taken, pa.int64()), self.evidence
+        high = pc.max(numbers).as_py()
+        compact = _compact_dates(taken) if high >= 19_000_101 else numbers.slice(0, 0)
+        seen.note_ints(numbers.filter(pc.is_null(compact)) if len(compact) else numbers, compact.drop_null())
         if high >= 13_000_000_000:
             in_range = pc.and_(pc.greater_equal(numbers, 13_000_000_000), pc.less(numbers, 20_000_000_000))
             seen.phones += pc.sum(in_range).as_py()
@@ -196,6 +195,12 @@ class _Sieve:
         missing = _MAX_EXAMPLES - len(seen.text_examples)
         seen.text_examples += self.values.slice(0, max(missing, 0)).to_pylist()
         self._take(Kind.TEXT, pc.is_valid(self.values))
+
+
+def _compact_dates(texts: Array) -> Array:
+    """Timestamps for those whole numbers that may be dates without separators, null for the others."""
+    nothing = pa.scalar(None, pa.string())
+    return dates.parse(pc.if_else(pc.match_substring_regex(texts, dates.COMPACT), texts, nothing), "")
 
 
 def _inexact(texts: Array) -> Array:

@@ -28,6 +28,12 @@ def column(run: Converter, values: list[str]) -> tuple[str, list[Any], Converter
         (["2024-03-05", "2024/3/6"], "date", [dt.date(2024, 3, 5), dt.date(2024, 3, 6)]),
         (["2024年3月5日", "2024年12月31日"], "date", [dt.date(2024, 3, 5), dt.date(2024, 12, 31)]),
         (["2024-03-05 7:08", "2024-03-06"], "timestamp", [dt.datetime(2024, 3, 5, 7, 8), dt.datetime(2024, 3, 6)]),
+        (
+            ["2024-03-05", "2024.3.6", "20240307"],
+            "date",
+            [dt.date(2024, 3, 5), dt.date(2024, 3, 6), dt.date(2024, 3, 7)],
+        ),
+        (["20240305", "20240306"], "int64", [20240305, 20240306]),  # nothing says that they are dates
         (["13/02/2024", "01/02/2024"], "date", [dt.date(2024, 2, 13), dt.date(2024, 2, 1)]),
         (["02/13/2024", "01/02/2024"], "date", [dt.date(2024, 2, 13), dt.date(2024, 1, 2)]),
         (["0.30000000000000004", "1"], "float64", [0.30000000000000004, 1.0]),
@@ -49,6 +55,10 @@ def test_typed_when_every_value_parses(run: Converter, values: list[str], dtype:
         ["110105491231002", "320311770706002"],  # fifteen-digit identity cards
         ["1E5", "2E3"],  # plate wells, not powers of ten
         ["2024-02-30", "2024-02-01"],  # no such day
+        ["2024-02-01", "2024-02-02", "20240230"],
+        ["2024-02-01", "20240202", "20240203"],  # too many to tell from codes
+        ["2024-02-01", "2024-02-02", "19840203"],  # too far away
+        ["2024-02-01", "2024-02-02", "20240203", "7"],
         ["1,5", "2,5"],  # decimal comma
         ["1,234", "5,678"],  # beside semicolons a comma may be a decimal comma
         ["+5", "+6"],
