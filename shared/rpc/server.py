@@ -14,9 +14,13 @@ from shared import telemetry
 from shared.rpc.guard import Guard
 
 _MAX_REQUEST_BYTES = (2 << 20) + (64 << 10)  # a chunk of 2 MiB and what surrounds it
+_WINDOW_BYTES = 4 << 20  # bytes of a stream on their way to us: 80 MiB/s at 50 ms
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 0),  # else a second server takes half of the calls in silence
     ("grpc.max_receive_message_length", _MAX_REQUEST_BYTES),
+    # A fixed window: the one that grows by probing lets more arrive than a slow store takes.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.ping_timeout_ms", 10_000),  # without it a frozen client is noticed after a minute
