@@ -17,9 +17,9 @@ from tablemill.retrying import RetryPolicy
 from tablemill.uploading import UploadProgress
 from tablemill.v1 import data_service_pb2 as dpb
 from tests.conftest import Services
+from tests.proxy import Proxy
 from tests.rpc import Calls
 from tests.stack import CHECKOUT
-from tests.unit.client.proxy import Proxy
 
 MIB = 1 << 20
 FILE_BYTES = 24 * MIB

@@ -20,8 +20,8 @@ Environment = Mapping[str, str]
 class Service(Process):
     """A service process. It is launched at once; `wait_until_serving` returns when it serves."""
 
-    def __init__(self, module: str, *, log_path: Path, env: Environment) -> None:
-        super().__init__([sys.executable, "-m", module], log_path=log_path, env=env, capture_stdout=True)
+    def __init__(self, module: str, *, log_path: Path, env: Environment, cwd: Path = CHECKOUT) -> None:
+        super().__init__([sys.executable, "-m", module], log_path=log_path, env=env, cwd=cwd, capture_stdout=True)
         self.module = module
         self.address = ""
         self.metrics_address = ""
@@ -68,6 +68,7 @@ class Services:
     ) -> None:
         self.database_url = database_url
         self.store_url = store_url
+        self.emulator_url = emulator_url
         self._log_directory = log_directory
         self._ingests: list[Service] = []
         self._workers: list[Service] = []
@@ -118,9 +119,9 @@ class Services:
         self._launch("ingest_service", self._ingests, env).wait_until_serving()
         return self.ingest
 
-    def start_worker(self, env: Environment | None = None) -> Service:
-        """Start a worker service, with `env` on top of the usual settings."""
-        self._launch("worker_service", self._workers, env).wait_until_serving()
+    def start_worker(self, env: Environment | None = None, cwd: Path = CHECKOUT) -> Service:
+        """Start a worker service, with `env` on top of the usual settings; packages in `cwd` come first."""
+        self._launch("worker_service", self._workers, env, cwd).wait_until_serving()
         return self.worker
 
     def stop(self, timeout_s: float = 30.0) -> None:
@@ -145,9 +146,9 @@ class Services:
         """The end of every log, by a name that says whose it is."""
         return {service.log_path.stem: service.log_tail(lines) for service in self.all}
 
-    def _launch(self, module: str, siblings: list[Service], env: Environment | None) -> Service:
+    def _launch(self, module: str, siblings: list[Service], env: Environment | None, cwd: Path = CHECKOUT) -> Service:
         log_path = self._log_directory / f"{module}-{len(siblings) + 1}.log"
-        siblings.append(Service(module, log_path=log_path, env=self._env | dict(env or {})))
+        siblings.append(Service(module, log_path=log_path, env=self._env | dict(env or {}), cwd=cwd))
         return siblings[-1]
 
 
