@@ -59,3 +59,4 @@ async def test_the_recipe_is_all_it_takes(services: Services, tmp_path: Path) ->
         refused = (await tablemill(services, "watch", str(missing), "--json")).objects[-1]
         assert (refused["error"]["reason"], refused["attempt"]) == ("OBJECT_MISSING", 1)
     sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
