@@ -64,6 +64,7 @@ class TablemillClient:
         file_name: str | None = None,
         labels: Mapping[str, str] | None = None,
         sheet: str = "",
+        ttl_s: float | None = None,
         request_id: str | None = None,
         on_progress: ProgressCallback = _ignore,
     ) -> UploadResult:
@@ -74,6 +75,7 @@ class TablemillClient:
             file_name: The name to show; the file's own when left out, required for bytes.
             labels: At most 16, for your own use.
             sheet: The sheet to read; empty for the first one that holds a table.
+            ttl_s: How long to keep the record and its files, 1 second to 10 years; None keeps them.
             request_id: UUID that names the upload. Pass the same one again to go on with an upload that an
                 earlier process began: what is stored already is not sent twice.
             on_progress: Called after each chunk, and with an error before each resumption.
@@ -90,7 +92,7 @@ class TablemillClient:
             source = StreamSource(file)
         else:
             raise ValueError("bytes have no name of their own: pass file_name")
-        plan = UploadPlan(source, request_id or str(uuid.uuid4()), file_name, labels or {}, sheet)
+        plan = UploadPlan(source, request_id or str(uuid.uuid4()), file_name, labels or {}, sheet, ttl_s)
         upload = Upload(self._ingest, plan, self._retry, on_progress)
         return await upload.run(begun=request_id is not None)
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from datetime import timedelta
 
 import google_crc32c
 import grpc
@@ -59,6 +60,7 @@ class UploadPlan:
     file_name: str
     labels: Mapping[str, str]
     sheet: str
+    ttl_s: float | None
 
     def header(self) -> pb.UploadFileRequest:
         """Return the first message of every stream of this upload."""
@@ -69,6 +71,8 @@ class UploadPlan:
             labels=self.labels,
             options=pb.ReadOptions(sheet=self.sheet),
         )
+        if self.ttl_s is not None:
+            header.ttl.FromTimedelta(timedelta(seconds=self.ttl_s))
         return pb.UploadFileRequest(header=header)
 
 

@@ -29,8 +29,13 @@ _KINDS = {
 @click.option("--watch", "watch_it", is_flag=True, help="Follow the job until it is done.")
 @click.option("--sheet", default="", help="The sheet to read [default: the first that holds a table].")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated.")
+@click.option(
+    "--ttl-s", type=float, metavar="SECONDS", help="Keep the record and its files so long [default: for ever]."
+)
 @with_session
-def upload(session: Session, file: Path, watch_it: bool, sheet: str, labels: tuple[str, ...]) -> None:
+def upload(
+    session: Session, file: Path, watch_it: bool, sheet: str, labels: tuple[str, ...], ttl_s: float | None
+) -> None:
     """Upload FILE (Excel or CSV). A broken upload is resumed where it stopped."""
     pairs = dict(_split_label(label) for label in labels)
 
@@ -43,7 +48,7 @@ def upload(session: Session, file: Path, watch_it: bool, sheet: str, labels: tup
                 if progress.error is not None:
                     session.note_retry(progress.error)
 
-            result = await client.upload(file, sheet=sheet, labels=pairs, on_progress=report)
+            result = await client.upload(file, sheet=sheet, labels=pairs, ttl_s=ttl_s, on_progress=report)
         _print_upload(session, file, result)
         if watch_it:
             async with aclosing(client.watch([result.job_id], on_retry=session.note_retry)) as jobs:

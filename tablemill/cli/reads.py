@@ -128,6 +128,8 @@ def print_record(session: Session, record: Record) -> None:
     for key, value in sorted(record.labels.items()):
         say(f"  label    {key}={value}", markup=False)
     say(f"  job      {record.latest_job_id}\n  created  {local_time(record.create_time)}", markup=False)
+    if record.HasField("expire_time"):
+        say(f"  expires  {local_time(record.expire_time)}", markup=False)
     if record.HasField("error"):
         say(f"  [red]{escape(record.error.reason)}:[/] {escape(record.error.message)}")
     for warning in record.warnings:

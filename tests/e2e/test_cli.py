@@ -1,5 +1,6 @@
 """The real command line against real services."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet
@@ -22,7 +23,8 @@ def workbook(tmp_path: Path) -> Path:
 async def test_a_workbook_is_uploaded_watched_and_read_back(
     shared_services: Services, workbook: Path, tmp_path: Path
 ) -> None:
-    finished = await tablemill(shared_services, "upload", workbook, "--watch", "--label", "ward=3", "--json")
+    ttl = ("--ttl-s", "3600")
+    finished = await tablemill(shared_services, "upload", workbook, "--watch", "--label", "ward=3", *ttl, "--json")
     assert (finished.code, finished.err) == (0, "")
     first, *events = finished.objects
     record_id, job_id = first["upload"]["record_id"], first["upload"]["job_id"]
@@ -35,6 +37,8 @@ async def test_a_workbook_is_uploaded_watched_and_read_back(
     (record,) = (await tablemill(shared_services, "show", record_id, "--json")).objects
     assert (record["row_count"], record["column_count"]) == (str(ROWS), COLUMNS)
     assert record["labels"] == {"ward": "3"}
+    kept = datetime.fromisoformat(record["expire_time"]) - datetime.fromisoformat(record["create_time"])
+    assert timedelta(seconds=3540) < kept < timedelta(seconds=3660)
     listed = (await tablemill(shared_services, "ls", "--json")).objects
     assert record_id in {record["record_id"] for record in listed}
 
