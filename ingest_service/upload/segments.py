@@ -32,7 +32,6 @@ class SegmentWriter:
         self._pieces: list[bytes] = []
         self._crumbs = bytearray()
         self._filled_bytes = 0
-        self._segment_crc32c = 0
         self._in_flight: deque[asyncio.Task[None]] = deque()
         self._names = list(upload.segments)
         self._sent = self._uncommitted = 0
@@ -46,7 +45,6 @@ class SegmentWriter:
             await self._send()
         self._keep(data)
         self._filled_bytes += len(data)
-        self._segment_crc32c = google_crc32c.extend(self._segment_crc32c, data)
         self.crc32c = google_crc32c.extend(self.crc32c, data)
         self.received_bytes += len(data)
 
@@ -100,15 +98,15 @@ class SegmentWriter:
         before = self._in_flight[-1] if self._in_flight else None
         offset_bytes = self.received_bytes - self._filled_bytes
         self._sent += 1
-        segment = self._store_segment(offset_bytes, self._take(), self._segment_crc32c, self.crc32c, before)
+        segment = self._store_segment(offset_bytes, self._take(), self.crc32c, before)
         self._in_flight.append(asyncio.create_task(segment))
-        self._filled_bytes, self._segment_crc32c = 0, 0
+        self._filled_bytes = 0
 
     async def _store_segment(
-        self, offset_bytes: int, pieces: list[bytes], crc32c: int, end_crc32c: int, before: asyncio.Task[None] | None
+        self, offset_bytes: int, pieces: list[bytes], end_crc32c: int, before: asyncio.Task[None] | None
     ) -> None:
         number, end_bytes = self._sent, offset_bytes + sum(map(len, pieces))
-        name = await self._store.put_part(self._base, offset_bytes, pieces, crc32c)
+        name = await self._store.put_part(self._base, offset_bytes, pieces)
         if before is not None:
             await before  # the manifest grows in order
         self._names.append(name)

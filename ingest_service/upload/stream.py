@@ -19,8 +19,10 @@ class UploadStream:
         self._min_bytes = min_bytes_per_s * idle_s
         self._window_s = 0.0
         self._window_bytes = 0
-        self._waiting: asyncio.Timeout | None = None
-        self._interrupted = False
+        self._waiting: asyncio.Task[object] | None = None
+        self._due_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._too_long = self._interrupted = False
 
     async def header(self) -> pb.UploadHeader:
         """Return the header. Raises InvalidArgument when something else comes first."""
@@ -64,20 +66,42 @@ class UploadStream:
     def interrupt(self) -> None:
         """Make the next wait for a message end as UNAVAILABLE, also one that has begun."""
         self._interrupted = True
-        if self._waiting is not None:
-            self._waiting.reschedule(asyncio.get_running_loop().time())
+        self._due_s = 0.0
+        if self._timer is not None:
+            self._timer.cancel()
+        self._look()
 
     async def _next(self, within_s: float) -> pb.UploadFileRequest | None:
         clock = asyncio.get_running_loop().time
         since_s = clock()
+        self._waiting = task = asyncio.current_task()
+        self._due_s = since_s + (0 if self._interrupted else within_s)
+        if self._timer is None:
+            self._look()
         try:
-            async with asyncio.timeout(0 if self._interrupted else within_s) as self._waiting:
-                return await anext(self._requests, None)
-        except TimeoutError:
+            return await anext(self._requests, None)
+        except asyncio.CancelledError:
+            if task is None or not self._too_long or task.uncancel():
+                raise
             raise self._too_late(within_s) from None
         finally:
             self._waiting = None
             self._window_s += clock() - since_s
+
+    def _look(self) -> None:
+        """Cancel the wait if it is too long, else look again when it would be.
+
+        One timer a stream: asyncio.timeout around each message would cost more than its checksum.
+        """
+        self._timer = None
+        if self._waiting is None:
+            return
+        loop = asyncio.get_running_loop()
+        if self._due_s > loop.time():
+            self._timer = loop.call_at(self._due_s, self._look)
+        else:
+            self._too_long = True
+            self._waiting.cancel()
 
     def _too_late(self, within_s: float) -> Unavailable:
         if self._interrupted:

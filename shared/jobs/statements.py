@@ -114,10 +114,10 @@ HEARTBEAT: LiteralString = """
 UPDATE jobs SET
     lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s),
     progress_stage = beat.stage, progress_done = beat.done, progress_total = beat.total, progress_unit = beat.unit,
-    version = version + ((progress_stage, progress_done, progress_total)
-        IS DISTINCT FROM (beat.stage, beat.done, beat.total))::integer,
-    updated_at = CASE WHEN (progress_stage, progress_done, progress_total)
-        IS DISTINCT FROM (beat.stage, beat.done, beat.total) THEN clock_timestamp() ELSE updated_at END
+    version = version + ((progress_stage, progress_done, progress_total, progress_unit)
+        IS DISTINCT FROM (beat.stage, beat.done, beat.total, beat.unit))::integer,
+    updated_at = CASE WHEN (progress_stage, progress_done, progress_total, progress_unit)
+        IS DISTINCT FROM (beat.stage, beat.done, beat.total, beat.unit) THEN clock_timestamp() ELSE updated_at END
 FROM unnest(%(job_ids)s::uuid[], %(tokens)s::bigint[], %(stages)s::text[], %(dones)s::bigint[],
             %(totals)s::bigint[], %(units)s::text[]) AS beat (job_id, token, stage, done, total, unit)
 WHERE jobs.job_id = beat.job_id AND jobs.lease_token = beat.token
