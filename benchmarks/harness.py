@@ -43,6 +43,7 @@ _LIBRARIES = (
     "uvloop",
 )
 _SAMPLING_INTERVAL_S = 0.05
+_MOST_COLUMNS = 10
 
 Figure = float | int | str
 
@@ -64,7 +65,8 @@ class Bar:
 
     def __str__(self) -> str:
         verdict = "met" if self.met else "missed"
-        return f"bar {self.name}: {self.measured:,.4g} {self.unit} vs {self.bar:,.4g} {self.unit}: {verdict}"
+        measured, bar = (f"{_shown(figure)} {self.unit}".rstrip() for figure in (self.measured, self.bar))
+        return f"bar {self.name}: {measured} vs {bar}: {verdict}"
 
 
 @dataclass
@@ -95,16 +97,26 @@ class Report:
 
     def print(self, console: Console) -> None:
         """Print the table, the notes, and a line per bar."""
-        columns = list(dict.fromkeys(name for figures in self._rows.values() for name in figures))
-        table = Table(title=self.name, title_justify="left")
-        table.add_column("")
-        for column in columns:
-            table.add_column(column, justify="right")
-        for subject, figures in self._rows.items():
-            table.add_row(subject, *(_shown(figures.get(column, "")) for column in columns))
-        console.print(table)
+        console.print(self._table())
         for line in [*self._notes, *map(str, self._bars)]:
             console.print(line, markup=False, soft_wrap=True)
+
+    def _table(self) -> Table:
+        """Return a line for each subject; with many figures, which no terminal is wide enough for, a line for each."""
+        names = list(dict.fromkeys(name for figures in self._rows.values() for name in figures))
+        table = Table(title=self.name, title_justify="left")
+        table.add_column("", no_wrap=True)
+        if len(names) <= _MOST_COLUMNS:
+            for name in names:
+                table.add_column(name, justify="right")
+            for subject, figures in self._rows.items():
+                table.add_row(subject, *(_shown(figures.get(name, "")) for name in names))
+        else:
+            for subject in self._rows:
+                table.add_column(subject, justify="right")
+            for name in names:
+                table.add_row(name, *(_shown(figures.get(name, "")) for figures in self._rows.values()))
+        return table
 
     def save(self) -> Path:
         """Write everything to benchmarks/results/NAME.json, with where and when it was measured."""
@@ -178,7 +190,9 @@ def _rss_bytes(process: psutil.Process) -> int:
 
 
 def _shown(figure: Figure) -> str:
-    return figure if isinstance(figure, str) else f"{figure:,.4g}" if isinstance(figure, float) else f"{figure:,}"
+    if isinstance(figure, str):
+        return figure
+    return f"{figure:,.4g}" if isinstance(figure, float) and abs(figure) < 1000 else f"{figure:,.0f}"
 
 
 def _machine() -> dict[str, Figure]:

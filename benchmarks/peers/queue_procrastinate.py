@@ -9,36 +9,37 @@ from typing import Any
 import procrastinate  # type: ignore[import-not-found]
 import uvloop
 
-from benchmarks.peers.queue_protocol import Meter, answer, vital
+from benchmarks.peers.queue_protocol import CLIENTS, Meter, Settings, answer, vital
 
-_BEST = {"concurrency": 50}
+# https://procrastinate.readthedocs.io/en/stable/howto/production/concurrency.html
+_SETTINGS: dict[Settings, dict[str, Any]] = {"default": {}, "prompt": {}, "best": {"concurrency": 30}}
 
 
 class Procrastinate:
-    """An app with one task."""
+    """An app with one task. A trigger wakes the workers; there is no switch for it."""
+
+    switches = False
 
     def __init__(self, app: Any) -> None:
         self.meter = Meter()
         self._app = app
-
-        async def noop() -> None:
-            self.meter.started()
-
-        self._task = app.task(queue="noop", name="noop")(noop)
+        self._task = app.task(queue="noop", name="noop")(self.meter.handle)
 
     async def install(self) -> None:
         await self._app.schema_manager.apply_schema_async()
 
-    async def enqueue(self) -> None:
+    async def enqueue(self, *, wake: bool = True) -> None:
+        del wake
         await self._task.defer_async()
 
     async def enqueue_many(self, jobs: int) -> None:
         await self._task.batch_defer_async(*({} for _ in range(jobs)))
 
     @contextlib.asynccontextmanager
-    async def working(self, *, best: bool) -> AsyncIterator[None]:
-        options: dict[str, Any] = _BEST if best else {}
-        worker = vital(self._app.run_worker_async(queues=["noop"], install_signal_handlers=False, **options))
+    async def working(self, settings: Settings) -> AsyncIterator[None]:
+        worker = vital(
+            self._app.run_worker_async(queues=["noop"], install_signal_handlers=False, **_SETTINGS[settings])
+        )
         try:
             yield
         finally:
@@ -48,11 +49,11 @@ class Procrastinate:
 
 @contextlib.asynccontextmanager
 async def _open(url: str) -> AsyncIterator[Procrastinate]:
-    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, max_size=10))
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, max_size=CLIENTS))
     async with app.open_async():
         yield Procrastinate(app)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level="ERROR")
-    uvloop.run(answer(_open))
+    uvloop.run(answer(_open, procrastinate.__version__))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import tempfile
 import time
@@ -13,7 +14,8 @@ import uvloop
 from pydantic import BaseModel
 from uuid_utils.compat import uuid7
 
-from benchmarks.peers.queue_protocol import Meter, answer, fill, say, vital
+import benchmarks.peers.queue_stale as stale
+from benchmarks.peers.queue_protocol import CLIENTS, Meter, Settings, answer, fill, vital
 from shared.database import Pool, make_pool
 from shared.jobs.model import NewJob
 from shared.jobs.notify import Notifier
@@ -27,7 +29,7 @@ from worker_service.settings import WorkerSettings
 from worker_service.worker import Worker
 
 QUEUE = "noop"
-_BEST_CONCURRENCY = 200
+_BEST_CONCURRENCY = 500  # as large as the batches that peers are given
 _CLAIMS = 200
 
 
@@ -38,38 +40,42 @@ class NoArgs(BaseModel):
 class Tablemill:
     """The job engine and one worker."""
 
-    def __init__(self, url: str, pool: Pool) -> None:
+    switches = True
+
+    def __init__(self, url: str, pool: Pool, notifier: Notifier) -> None:
         self.meter = Meter()
-        self.hangs = False
+        self.queue = JobQueue(pool)
         self._url = url
         self._pool = pool
-        self._queue = JobQueue(pool)
-        self._notifier = Notifier(url, "bench")
+        self._notifier = notifier
+        self._owners = itertools.cycle([f"owner-{number}" for number in range(10)])
 
     async def install(self) -> None:
         await asyncio.to_thread(migrate, self._url)
 
-    async def enqueue(self) -> None:
+    async def enqueue(self, *, wake: bool = True) -> None:
         async with self._pool.connection() as connection:
-            await self._queue.enqueue(connection, NewJob(uuid7(), "owner", QUEUE))
-        self._notifier.ready([QUEUE])
+            await self.queue.enqueue(connection, NewJob(uuid7(), next(self._owners), QUEUE))
+        if wake:
+            self._notifier.ready([QUEUE])
 
     async def enqueue_many(self, jobs: int) -> None:
         async with self._pool.connection() as connection:
-            new = [NewJob(uuid7(), f"owner-{number % 10}", QUEUE) for number in range(jobs)]
-            await self._queue.enqueue_many(connection, new)
+            await self.queue.enqueue_many(connection, [NewJob(uuid7(), next(self._owners), QUEUE) for _ in range(jobs)])
         self._notifier.ready([QUEUE])
 
     @contextlib.asynccontextmanager
-    async def working(self, *, best: bool) -> AsyncIterator[None]:
+    async def working(self, settings: Settings) -> AsyncIterator[None]:
         with tempfile.TemporaryDirectory() as directory:
-            settings = WorkerSettings(database_url=self._url, store_url=f"file://{directory}/objects")
-            resources = Resources(_BEST_CONCURRENCY if best else settings.concurrency, 60, 256 << 20)
+            of_worker = WorkerSettings(database_url=self._url, store_url=f"file://{directory}/objects")
+            concurrency = _BEST_CONCURRENCY if settings == "best" else of_worker.concurrency
+            resources = Resources(concurrency, 60, 256 << 20)
             job_type = JobType(QUEUE, NoArgs, self._handle, lambda _: resources, RetryPolicy(1, 60))
-            store, scratch = open_store(settings.store_url, emulator_url=""), Scratch(Path(directory) / "scratch")
+            store, scratch = open_store(of_worker.store_url, emulator_url=""), Scratch(Path(directory) / "scratch")
+            # No-op jobs need no isolated process, so none is kept in readiness.
             sandbox = SandboxPool(spares=1, preload=())
-            worker = Worker(self._pool, self._notifier, store, sandbox, scratch, {QUEUE: job_type}, settings)
-            duties = [vital(duty) for duty in (self._notifier.run(), *worker.background())]
+            worker = Worker(self._pool, self._notifier, store, sandbox, scratch, {QUEUE: job_type}, of_worker)
+            duties = [vital(duty) for duty in worker.background()]
             try:
                 yield
             finally:
@@ -82,50 +88,52 @@ class Tablemill:
 
     async def _handle(self, context: JobContext, args: NoArgs) -> None:
         del context, args
-        self.meter.started()
-        if self.hangs:
-            say("started")
-            await asyncio.Event().wait()
+        await self.meter.handle()
 
     async def claim(self, backlog: int) -> dict[str, Any]:
         """Time claims of one job with nothing and with `backlog` more jobs waiting, 200 jobs ahead in both cases."""
-        found = {"claim_empty_ms": await self._claim_ms()}
+        await self._claim_ms()  # to prepare the statements
+        empty_ms = await self._claim_ms()
         await fill(self, backlog)
         async with self._pool.connection() as connection:
             await connection.execute("SET statement_timeout = 0")
             await connection.execute("VACUUM ANALYZE jobs")
             await connection.execute("RESET statement_timeout")
-        return {**found, "claim_backlog_ms": await self._claim_ms()}
+        return {"empty_ms": empty_ms, "backlog_ms": await self._claim_ms()}
 
-    async def _claim_ms(self) -> float:
-        await self._queue.register(QUEUE)
+    async def _claim_ms(self) -> list[float]:
+        await self.queue.register(QUEUE)
         await self.enqueue_many(_CLAIMS)
         took_ms = []
         for _ in range(_CLAIMS):
             began_s = time.perf_counter()
-            (job,) = await self._queue.claim(QUEUE, limit=1, worker_id="bench", lease_s=60, timeout_s=60)
+            (job,) = await self.queue.claim(QUEUE, limit=1, worker_id="bench", lease_s=60, timeout_s=60)
             took_ms.append((time.perf_counter() - began_s) * 1000)
-            await self._queue.succeed_many([job.lease])
-        return sorted(took_ms)[_CLAIMS // 2]
+            await self.queue.succeed_many([job.lease])
+        return took_ms
 
-    async def hang(self, jobs: int) -> None:
-        """Work on jobs that never end, and say when one has begun or, without any, that the worker waits."""
-        self.hangs = True
-        async with self.working(best=False):
-            if jobs:
-                await self.enqueue()
-            else:
-                await asyncio.sleep(2)
-                say("waiting")
-            await asyncio.Event().wait()
+    async def stale(self, tries: int) -> dict[str, Any]:
+        """Try to write with tokens that are not the newest."""
+        await self.queue.register(QUEUE)
+        await self.enqueue_many(stale.JOBS)
+        return await stale.write(self.queue, self._pool, QUEUE, tries)
 
 
 @contextlib.asynccontextmanager
 async def _open(url: str) -> AsyncIterator[Tablemill]:
-    async with make_pool(url, "bench", max_size=8) as pool:
-        yield Tablemill(url, pool)
+    # As many connections as clients at most; a worker alone never needs more than a few of them.
+    async with make_pool(url, "bench", max_size=CLIENTS) as pool:
+        notifier = Notifier(url, "bench")
+        notifying = vital(notifier.run())
+        try:
+            yield Tablemill(url, pool, notifier)
+        finally:
+            await notifier.settle(1)
+            notifying.cancel()
+            await asyncio.gather(notifying, return_exceptions=True)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level="WARNING")
-    uvloop.run(answer(_open, {"claim": Tablemill.claim, "hang": Tablemill.hang}))
+    more = {"claim": Tablemill.claim, "stale": Tablemill.stale}
+    uvloop.run(answer(_open, "this commit", more))

@@ -230,7 +230,9 @@ async def test_a_lost_lease_stops_the_work_and_its_result_counts_for_nothing(
 async def test_a_result_that_comes_after_the_lease_is_discarded(
     jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path, gate: Gate
 ) -> None:
-    async with running_worker(pool, database_url, tmp_path, toy(gate), lease_s=30, heartbeat_s=10, poll_s=300):
+    silent: dict[str, Any] = {"lease_s": 30, "heartbeat_s": 10, "poll_s": 300}
+    async with running_worker(pool, database_url, tmp_path, toy(gate), **silent) as running:
+        await running.listener.up.wait()  # which has a heartbeat sent at once
         job_id = await jobs.add(text="late")
         await gate.begun.get()
         await jobs.rows("UPDATE jobs SET lease_token = lease_token + 1 WHERE job_id = %s", job_id)

@@ -15,9 +15,9 @@ from tablemill.client import TablemillClient
 from tablemill.errors import NotFoundError, RefusedError, TablemillError, UnavailableError
 from tablemill.uploading import UploadProgress
 from tablemill.v1 import ingest_service_pb2 as pb
+from tests.proxy import Proxy
 from tests.unit.client.conftest import IMPATIENT
 from tests.unit.client.fake import Context, FakeServer, Fault, StoredUpload, refuse
-from tests.unit.client.proxy import Proxy
 
 KIB = 1024
 CONTENT = random.Random(1).randbytes(1_500_000)

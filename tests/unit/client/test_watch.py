@@ -13,9 +13,9 @@ from tablemill.errors import NotFoundError, TablemillError, UnavailableError
 from tablemill.v1 import ingest_service_pb2 as pb
 from tablemill.v1.job_pb2 import JOB_STATE_RUNNING, JOB_STATE_SUCCEEDED, Job
 from tablemill.watching import Watch
+from tests.proxy import Proxy
 from tests.unit.client.conftest import IMPATIENT
 from tests.unit.client.fake import Context, FakeServer, refuse
-from tests.unit.client.proxy import Proxy
 
 HEARTBEAT = pb.WatchStatusResponse()
 Script = Callable[[Context], AsyncIterator[pb.WatchStatusResponse]]
