@@ -53,7 +53,9 @@ async def _upload(calls: Calls, file: bytes, count: int) -> list[UUID]:
     return [UUID(response.job_id) for response in stored]
 
 
-@pytest.mark.parametrize("grace_s", [60.0, 0.1], ids=["time to end", "no time to end"])
+@pytest.mark.parametrize(
+    "grace_s", [pytest.param(60.0, id="time to end", marks=pytest.mark.slow), pytest.param(0.1, id="no time to end")]
+)
 async def test_sigterm_under_load(services: Services, tmp_path: Path, grace_s: float) -> None:
     services.worker.terminate()
     assert services.worker.wait() == 0, "an idle worker leaves at once"
