@@ -38,8 +38,8 @@ test: $(STAMP) ## Run the tests, in parallel, against real servers started on th
 	@$(BIN)/python -m pytest -n 4 --dist worksteal -m "not slow and not interop"
 
 .PHONY: chaos
-chaos: $(STAMP) ## Run the long tests
-	@$(BIN)/python -m pytest -n 2 -m slow --timeout 900
+chaos: $(STAMP) ## Run the long tests; their seeds are printed
+	@$(BIN)/python -m pytest -n 2 -m slow --timeout 900 -rP
 
 .PHONY: interop
 interop: $(STAMP) ## Talk to the services with clients in other languages

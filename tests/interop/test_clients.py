@@ -7,7 +7,7 @@ import pytest
 
 from examples.sample import write_sample, write_sample_csv
 from tests.conftest import Services
-from tests.interop.conftest import EXAMPLES, run
+from tests.interop.conftest import EXAMPLES, ROOT, run
 
 MIB = 1024 * 1024
 ROWS = 60
@@ -75,4 +75,5 @@ def test_node_uploads_watches_and_previews(node_client: Path, shared_services: S
 
 
 def test_no_lock_file_names_a_registry() -> None:
-    assert '"resolved"' not in (EXAMPLES / "node" / "package-lock.json").read_text()
+    for folder in (EXAMPLES / "node", ROOT / "benchmarks" / "peers" / "node"):
+        assert '"resolved"' not in (folder / "package-lock.json").read_text()
