@@ -26,15 +26,16 @@ from google.cloud import storage
 
 from benchmarks.harness import Report, watch_memory
 from benchmarks.peers import gcs_library
+from tablemill import sources
 from tablemill.v1 import ingest_service_pb2 as pb
 from tablemill.v1 import ingest_service_pb2_grpc as pb_grpc
 from tests.stack import Process, Stack, temporary_directory
 
 MIB = 1 << 20
-CHUNKS_BYTES = (64 << 10, 256 << 10, 1 << 20, (2 << 20) - 1)
+CHUNKS_BYTES = (64 << 10, 256 << 10, 512 << 10, 1 << 20, (2 << 20) - 1)
 CONCURRENT = (1, 4, 16)
 MANY = 50
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = sources.CHUNK_BYTES  # what the client library sends
 TURN_BYTES = 512 * MIB
 FAKE_GCS_BYTES = 192 * MIB
 TURNS = 3
@@ -110,7 +111,7 @@ async def _file_store(out: Report, bench: Bench) -> None:
             _upload, on_disk, CHUNK_BYTES, 4, TURN_BYTES, emptied=bench.stack.directory / "objects" / "raw"
         ),
     }
-    await _in_turns(out, turns, "256 KiB x 4")
+    await _in_turns(out, turns, _times(4))
     out.note("file:// in memory is a tmpfs: what a disk can take is the row of plain writes.")
 
 
@@ -124,7 +125,7 @@ async def _null_store(out: Report, bench: Bench) -> None:
             "tablemill to the null store": partial(_upload, ours_at, CHUNK_BYTES, concurrent, TURN_BYTES),
         }
         turns["bare sink beside the null store"] = partial(_upload, bench.sink, CHUNK_BYTES, concurrent, TURN_BYTES)
-        direct, ours, sink = await _in_turns(out, turns, f"256 KiB x {concurrent}")
+        direct, ours, sink = await _in_turns(out, turns, _times(concurrent))
         out.note(f"A bare sink, which stores nothing, is at {sink / direct:.2f} of the library, {concurrent} at once.")
         out.bar(f"null store / direct library, {concurrent} at once", measured=ours / direct, bar=0.75, unit="x",
                 higher_is_better=True)  # fmt: skip
@@ -141,16 +142,20 @@ async def _fake_gcs(out: Report, bench: Bench) -> None:
             ),
             "tablemill to fake-gcs": partial(_upload, ours_at, CHUNK_BYTES, concurrent, FAKE_GCS_BYTES),
         }
-        library, ours = await _in_turns(out, turns, f"256 KiB x {concurrent}")
+        library, ours = await _in_turns(out, turns, _times(concurrent))
         out.bar(f"fake-gcs / library's streaming writer, {concurrent} at once", measured=ours / library, bar=1.0,
                 unit="x", higher_is_better=True)  # fmt: skip
+
+
+def _times(concurrent: int) -> str:
+    return f"{CHUNK_BYTES >> 10} KiB x {concurrent}"
 
 
 async def _memory(out: Report, bench: Bench) -> None:
     """The growth of a warm process, a file at a time and 50 at once: the store is the null store, so no file cache."""
     server = bench.ingest("gs://null", f"http://{bench.null[0]}")
     await _upload(server, CHUNK_BYTES, 1, 16 * MIB)
-    for chunk_bytes in (64 << 10, CHUNK_BYTES, (2 << 20) - 1):
+    for chunk_bytes in CHUNKS_BYTES:
         for size_bytes in FLAT_BYTES:
             peak_mib = await _growth_mib(server, chunk_bytes, 1, size_bytes)
             subject = f"memory, {chunk_bytes >> 10} KiB chunks, {size_bytes // MIB} MiB"

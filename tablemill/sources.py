@@ -7,8 +7,9 @@ from typing import BinaryIO
 
 import google_crc32c
 
-CHUNK_BYTES = 256 * 1024
-_READ_BYTES = 4 * CHUNK_BYTES
+# Larger ones cost the server less; this one comes within its idle limit of 30 s at 18 KiB a second.
+CHUNK_BYTES = 512 * 1024
+_READ_BYTES = 2 * CHUNK_BYTES
 
 
 class FileSource:
@@ -24,7 +25,7 @@ class FileSource:
         return await asyncio.to_thread(self._crc32c_until, offset) if offset else 0
 
     async def chunks(self, offset: int) -> AsyncGenerator[bytes]:
-        """Yield the bytes from `offset` on, in chunks of 256 KiB."""
+        """Yield the bytes from `offset` on, in chunks of 512 KiB."""
         file = await asyncio.to_thread(self._open_at, offset)
         try:
             while data := await asyncio.to_thread(file.read, _READ_BYTES):
@@ -62,7 +63,7 @@ class StreamSource:
         return 0
 
     async def chunks(self, offset: int) -> AsyncGenerator[bytes]:
-        """Yield the bytes, with long pieces cut into chunks of 256 KiB; `offset` must be 0."""
+        """Yield the bytes, with long pieces cut into chunks of 512 KiB; `offset` must be 0."""
         if offset:
             raise ValueError("a stream of bytes cannot be read again from an offset")
         async for piece in self._pieces:

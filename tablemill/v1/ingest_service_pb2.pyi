@@ -198,7 +198,7 @@ class UploadChunk(_message.Message):
     offset: _builtins.int
     """Offset in the file of the first byte of `data`; must equal the bytes sent or committed so far."""
     data: _builtins.bytes
-    """1 byte to 2 MiB; 256 KiB serves best."""
+    """1 byte to 2 MiB. Larger chunks cost less; one has to arrive within the idle limit: 512 KiB serves well."""
     crc32c: _builtins.int
     """CRC32C of `data`; verified when present."""
     def __init__(

@@ -52,7 +52,7 @@ async def test_a_file_is_sent_as_header_chunks_and_finish(
     assert stream.header.size_bytes == len(CONTENT)
     assert dict(stream.header.labels) == {"ward": "3"}
     assert stream.header.options.sheet == "住院病例"
-    assert stream.chunk_sizes == [256 * KIB] * 5 + [len(CONTENT) - 5 * 256 * KIB]
+    assert stream.chunk_sizes == [512 * KIB] * 2 + [len(CONTENT) - 2 * 512 * KIB]
     assert stream.finish == pb.UploadFinish(size_bytes=len(CONTENT), crc32c=google_crc32c.value(CONTENT))
     assert stored(fake) == CONTENT
     upload = fake.ingest.uploads[stream.header.request_id]
@@ -222,11 +222,11 @@ async def pieces(*sizes: int) -> AsyncIterator[bytes]:
 
 
 async def test_bytes_are_cut_into_chunks(client: TablemillClient, fake: FakeServer) -> None:
-    await client.upload(pieces(10, 0, 300 * KIB), file_name="a.csv")
+    await client.upload(pieces(10, 0, 600 * KIB), file_name="a.csv")
     (stream,) = fake.ingest.streams
-    assert stream.chunk_sizes == [10, 256 * KIB, 44 * KIB]
+    assert stream.chunk_sizes == [10, 512 * KIB, 88 * KIB]
     assert not stream.header.HasField("size_bytes")
-    assert stored(fake) == CONTENT[: 10 + 300 * KIB]
+    assert stored(fake) == CONTENT[: 10 + 600 * KIB]
 
 
 async def test_bytes_cannot_be_resumed(client: TablemillClient, fake: FakeServer) -> None:
