@@ -139,6 +139,7 @@ def _start_services(servers: Servers, template_database: str) -> Iterator[Servic
             database_url=database_url,
             store_url=servers.buckets.create_bucket(),
             emulator_url=servers.buckets.url,
+            env={"TABLEMILL_CONCURRENCY": "1"},  # each slot keeps a process ready, which costs a second of a core
         )
         try:
             services.start()

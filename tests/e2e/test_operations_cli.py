@@ -88,11 +88,11 @@ async def test_unknown_names_are_exit_code_3(shared_services: Services, command:
 
 
 async def test_a_worker_shows_itself_and_drains(shared_services: Services) -> None:
-    service = await asyncio.to_thread(shared_services.start_worker)
+    service = await asyncio.to_thread(shared_services.start_worker, {"TABLEMILL_CONCURRENCY": "3"})
     (shown,) = (await tablemill(shared_services, "worker", "--json")).objects
-    assert shown["queues"] == [{"queue": QUEUE, "capacity": 2}]
+    assert shown["queues"] == [{"queue": QUEUE, "capacity": 3}]
     assert "draining" not in shown
-    assert f"queue {QUEUE}: 0 of 2 running" in (await tablemill(shared_services, "worker")).out
+    assert f"queue {QUEUE}: 0 of 3 running" in (await tablemill(shared_services, "worker")).out
 
     (drained,) = (await tablemill(shared_services, "drain", "--server", service.address, "--json")).objects
     assert (drained["worker_id"], drained["draining"]) == (shown["worker_id"], True)

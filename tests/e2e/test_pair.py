@@ -39,7 +39,7 @@ async def test_kill_of_the_worker_mid_job_costs_one_attempt(services: Services, 
     services.worker.wait()
     doomed = services.start_worker({"TABLEMILL_LEASE_S": "3", "TABLEMILL_HEARTBEAT_S": "1"})
     source = tmp_path / "big.csv"
-    write_sample_csv(source, 20 << 20)
+    write_sample_csv(source, 8 << 20)
     stored = await upload(calls, source.read_bytes(), "big.csv")
     await _running(calls, stored.job_id)
     doomed.kill()

@@ -37,7 +37,7 @@ def _run(engine: Engine, examples: int, steps_each: int, seed: int | None = None
 
 def test_random_histories_keep_the_rules(engine: Engine) -> None:
     """The same histories every time."""
-    _run(engine, 25, 40)
+    _run(engine, 15, 40)
 
 
 def test_a_new_unit_of_the_same_progress_is_a_change_that_watchers_see(engine: Engine) -> None:

@@ -61,10 +61,17 @@ class Service(Process):
 
 
 class Services:
-    """Services that share one database and one store; any number of each."""
+    """Services that share one database and one store; any number of each. `env` goes on top of the usual settings."""
 
     def __init__(
-        self, directory: Path, *, log_directory: Path, database_url: str, store_url: str, emulator_url: str
+        self,
+        directory: Path,
+        *,
+        log_directory: Path,
+        database_url: str,
+        store_url: str,
+        emulator_url: str,
+        env: Environment | None = None,
     ) -> None:
         self.database_url = database_url
         self.store_url = store_url
@@ -80,6 +87,7 @@ class Services:
             "TABLEMILL_STORE_URL": store_url,
             "STORAGE_EMULATOR_HOST": emulator_url,
             "TMPDIR": str(directory),
+            **(env or {}),
         }
 
     @property
