@@ -98,6 +98,7 @@ async def test_the_answer_to_the_commit_gets_lost(mill: Mill, servers: Servers, 
     await check_history(mill)
 
 
+@pytest.mark.slow
 async def test_the_network_to_postgres_is_cut_at_random_bytes(mill: Mill, servers: Servers, tmp_path: Path) -> None:
     chance = random.Random(7)
     budgets = [int(100 * 1.3**number) for number in range(20)]  # 100 bytes to 15 KB: a whole job takes about 10
