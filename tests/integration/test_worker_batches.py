@@ -77,10 +77,12 @@ async def test_a_lost_lease_in_a_batch_is_told_and_costs_the_others_nothing(
     jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path
 ) -> None:
     lost, together = telemetry.LEASES_LOST.labels(QUEUE)._value.get(), Together(BATCH)
-    added = [await jobs.add() for _ in range(BATCH)]
     async with running_worker(
         pool, database_url, tmp_path, toy(together, concurrency=BATCH), lease_s=60, heartbeat_s=30, poll_s=300
-    ):
+    ) as running:
+        # A listener that comes up sends a heartbeat at once, which would find the lost leases before the batch does.
+        await running.listener.up.wait()
+        added = [await jobs.add() for _ in range(BATCH)]
         async with asyncio.timeout(20):
             while together.barrier.n_waiting < BATCH:
                 await asyncio.sleep(0.01)
