@@ -8,10 +8,11 @@ from typing import Any
 
 from ingest_service import fields, messages
 from ingest_service.auth import owner_of
+from ingest_service.found import found_version, not_ready
 from ingest_service.paging import decode_token, encode_token
 from ingest_service.reads.cache import CleanDataCache
 from ingest_service.reads.preview import read_rows
-from shared.errors import FailedPrecondition, NotFound, OutOfRange, invalid_field
+from shared.errors import FailedPrecondition, OutOfRange, invalid_field
 from shared.records.model import Record
 from shared.records.records import Records
 from shared.storage import ObjectStore
@@ -40,9 +41,9 @@ class DataServicer(pb_grpc.DataServiceServicer):
     ) -> pb.PreviewRecordResponse:
         offset = fields.not_negative("row_offset", request.row_offset)
         limit = fields.page_limit("row_limit", request.row_limit, default=_ROWS, most=_MAX_ROWS)
-        record = await self._record(context, request.record_id)
+        record = await self._record(context, request)
         if record.clean_object is None or record.columns is None:
-            raise _not_ready(record)
+            raise not_ready(record)
         async with self._cache.file(record.clean_object) as path:
             names, rows, truncated = await asyncio.get_running_loop().run_in_executor(
                 self._decoders, read_rows, path, list(request.columns), offset, limit
@@ -58,26 +59,23 @@ class DataServicer(pb_grpc.DataServiceServicer):
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:  # noqa: D102, N802
         limit = fields.page_limit("page_size", request.page_size, default=_COLUMNS, most=_MAX_COLUMNS)
-        offset = 0
+        wanted, offset = fields.not_negative("revision", request.revision), 0
         if request.page_token:
-            position = decode_token("profile", request.page_token)
-            if not position.isdecimal():
-                raise invalid_field("page_token", "is not a next_page_token of this method")
-            offset = int(position)
+            wanted, offset = _profile_position(request.page_token)
         record_id = fields.uuid_field("record_id", request.record_id)
-        found = await self._records.read_profile(owner_of(context), record_id, offset=offset, limit=limit + 1)
-        if found is None:
-            raise NotFound("RECORD_NOT_FOUND", "no such record")
+        found = await self._records.read_profile(
+            owner_of(context), record_id, revision=wanted, offset=offset, limit=limit + 1
+        )
+        if found is None or not found[0]:
+            raise not_ready(await self._record(context, request))
         revision, columns, profiles = found
-        if not revision:
-            raise _not_ready(await self._record(context, request.record_id))
         response = pb.GetProfileResponse(revision=revision)
         size_bytes = 0
         for index, (column, profile) in enumerate(zip(columns, profiles, strict=True)):
             message = messages.profile_message(column, profile)
             size_bytes += message.ByteSize()
             if index == limit or (index and size_bytes > _MAX_PROFILE_PAGE_BYTES):
-                response.next_page_token = encode_token("profile", str(offset + index))
+                response.next_page_token = encode_token("profile", f"{revision}:{offset + index}")
                 break
             response.columns.append(message)
         return response
@@ -86,7 +84,7 @@ class DataServicer(pb_grpc.DataServiceServicer):
         self, request: pb.ReadFileRequest, context: Any
     ) -> AsyncIterator[pb.ReadFileResponse]:
         offset = fields.not_negative("offset", request.offset)
-        record = await self._record(context, request.record_id)
+        record = await self._record(context, request)
         name, info = _file_of(record, request.kind)
         if info.size_bytes and offset > info.size_bytes:
             raise OutOfRange("OFFSET_MISMATCH", f"offset {offset} is beyond the file's {info.size_bytes} bytes")
@@ -95,11 +93,20 @@ class DataServicer(pb_grpc.DataServiceServicer):
             yield pb.ReadFileResponse(data=data, offset=offset)
             offset += len(data)
 
-    async def _record(self, context: Any, record_id: str) -> Record:
-        record = await self._records.read(owner_of(context), fields.uuid_field("record_id", record_id))
-        if record is None:
-            raise NotFound("RECORD_NOT_FOUND", "no such record")
-        return record
+    async def _record(
+        self, context: Any, request: pb.PreviewRecordRequest | pb.GetProfileRequest | pb.ReadFileRequest
+    ) -> Record:
+        revision = fields.not_negative("revision", request.revision)
+        record_id = fields.uuid_field("record_id", request.record_id)
+        return found_version(await self._records.read(owner_of(context), record_id, revision), revision)
+
+
+def _profile_position(token: str) -> tuple[int, int]:
+    """Return (revision, columns before the page)."""
+    revision, _, offset = decode_token("profile", token).partition(":")
+    if not (revision.isdecimal() and offset.isdecimal()):
+        raise invalid_field("page_token", "is not a next_page_token of this method")
+    return int(revision), int(offset)
 
 
 def _file_of(record: Record, kind: pb.FileKind.ValueType) -> tuple[str, pb.FileInfo]:
@@ -113,12 +120,13 @@ def _file_of(record: Record, kind: pb.FileKind.ValueType) -> tuple[str, pb.FileI
         )
     if kind == pb.FILE_KIND_CLEAN:
         if record.clean_object is None:
-            raise _not_ready(record)
+            raise not_ready(record)
         return record.clean_object, pb.FileInfo(
             size_bytes=record.clean_size_bytes or 0,
             crc32c=record.clean_crc32c or 0,
             media_type=_PARQUET_TYPE,
             file_name=f"{stem}.parquet",
+            revision=record.revision,
         )
     if kind == pb.FILE_KIND_REJECTS:
         if record.rejects_object is None:
@@ -128,14 +136,6 @@ def _file_of(record: Record, kind: pb.FileKind.ValueType) -> tuple[str, pb.FileI
             crc32c=record.rejects_crc32c or 0,
             media_type=_PARQUET_TYPE,
             file_name=f"{stem}.rejects.parquet",
+            revision=record.revision,
         )
     raise invalid_field("kind", "must name a file: raw, clean or rejects")
-
-
-def _not_ready(record: Record) -> FailedPrecondition:
-    job = record.latest_job
-    return FailedPrecondition(
-        "RECORD_NOT_READY",
-        "this record has no clean data; its job tells why",
-        {"job_id": str(job.job_id), "job_state": job.state} if job else {},
-    )

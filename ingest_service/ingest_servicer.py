@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from ingest_service import fields, messages
 from ingest_service.auth import owner_of
+from ingest_service.found import found_version
 from ingest_service.paging import decode_token, encode_token
 from ingest_service.upload.receiver import UploadReceiver
 from ingest_service.watch import WatchHub
@@ -72,9 +73,9 @@ class IngestServicer(pb_grpc.IngestServiceServicer):
         return pb.GetJobResponse(job=messages.job_message(jobs[0]), failed_attempts=attempts)
 
     async def GetRecord(self, request: pb.GetRecordRequest, context: Any) -> pb.GetRecordResponse:  # noqa: D102, N802
-        record = await self._records.read(owner_of(context), fields.uuid_field("record_id", request.record_id))
-        if record is None:
-            raise NotFound("RECORD_NOT_FOUND", "no such record")
+        revision = fields.not_negative("revision", request.revision)
+        record_id = fields.uuid_field("record_id", request.record_id)
+        record = found_version(await self._records.read(owner_of(context), record_id, revision), revision)
         return pb.GetRecordResponse(record=messages.record_message(record))
 
     async def ListRecords(  # noqa: D102, N802

@@ -130,9 +130,9 @@ class TablemillClient:
         """Return the current state of a job with its attempts that did not succeed."""
         return await answer_of(self._ingest.GetJob(ingest_service_pb2.GetJobRequest(job_id=job_id)))
 
-    async def get_record(self, record_id: str) -> Record:
-        """Return a record with its columns and warnings."""
-        request = ingest_service_pb2.GetRecordRequest(record_id=record_id)
+    async def get_record(self, record_id: str, *, revision: int = 0) -> Record:
+        """Return a record with the columns and warnings of one version, 0: the current one."""
+        request = ingest_service_pb2.GetRecordRequest(record_id=record_id, revision=revision)
         return (await answer_of(self._ingest.GetRecord(request))).record
 
     async def list_records(self, *, page_size: int = 100) -> AsyncGenerator[Record]:
@@ -147,17 +147,28 @@ class TablemillClient:
             request.page_token = page.next_page_token
 
     async def preview(
-        self, record_id: str, *, row_offset: int = 0, row_limit: int = 50, columns: Sequence[str] = ()
+        self,
+        record_id: str,
+        *,
+        row_offset: int = 0,
+        row_limit: int = 50,
+        columns: Sequence[str] = (),
+        revision: int = 0,
     ) -> data_service_pb2.PreviewRecordResponse:
-        """Return some rows of the clean data, at most 1,000, of all columns or those named."""
+        """Return some rows of one version (0: the current one), at most 1,000, of all columns or those named."""
         request = data_service_pb2.PreviewRecordRequest(
-            record_id=record_id, row_offset=row_offset, row_limit=row_limit, columns=columns
+            record_id=record_id, row_offset=row_offset, row_limit=row_limit, columns=columns, revision=revision
         )
         return await answer_of(self._data.PreviewRecord(request))
 
-    async def profile(self, record_id: str, *, page_size: int = 200) -> AsyncGenerator[ColumnProfile]:
-        """Yield what is known of the values of each column, in order; fetched page by page as needed."""
-        request = data_service_pb2.GetProfileRequest(record_id=record_id, page_size=page_size)
+    async def profile(
+        self, record_id: str, *, page_size: int = 200, revision: int = 0
+    ) -> AsyncGenerator[ColumnProfile]:
+        """Yield what is known of the values of each column, in order; fetched page by page as needed.
+
+        `revision` is the version to describe, 0: the current one.
+        """
+        request = data_service_pb2.GetProfileRequest(record_id=record_id, page_size=page_size, revision=revision)
         while True:
             page = await answer_of(self._data.GetProfile(request))
             for column in page.columns:
@@ -172,6 +183,7 @@ class TablemillClient:
         kind: "data_service_pb2.FileKind.ValueType",
         path: Path,
         *,
+        revision: int = 0,
         on_progress: DownloadCallback = _ignore,
     ) -> DownloadResult:
         """Fetch a file of a record, resuming where a stream broke, and check it.
@@ -181,6 +193,7 @@ class TablemillClient:
             kind: Which of its files, for example `data_service_pb2.FILE_KIND_CLEAN`.
             path: Where to put it: replaced in one step once the file is whole. In a directory it gets the
                 server's name for it and replaces nothing.
+            revision: Which version, 0: the current one.
             on_progress: Called with the bytes received and the bytes in all.
 
         Raises:
@@ -188,7 +201,7 @@ class TablemillClient:
             DamagedFileError: The bytes received are not those the server holds.
             UnavailableError: It could not be fetched within the retry policy.
         """
-        return await Download(self._data, record_id, kind, self._retry, on_progress).run(path)
+        return await Download(self._data, record_id, kind, revision, self._retry, on_progress).run(path)
 
 
 __all__ = ["TablemillClient", "TablemillError"]

@@ -71,12 +71,14 @@ class Download:
         stub: data_service_pb2_grpc.DataServiceStub,
         record_id: str,
         kind: "pb.FileKind.ValueType",
+        revision: int,
         policy: RetryPolicy,
         on_progress: DownloadCallback,
     ) -> None:
         self._stub = stub
         self._record_id = record_id
         self._kind = kind
+        self._revision = revision
         self._on_progress = on_progress
         self._backoff = Backoff(policy)
         self._info: pb.FileInfo | None = None
@@ -119,7 +121,11 @@ class Download:
                 await self._backoff.pause(error)
 
     async def _read_stream(self, part: _PartFile) -> pb.FileInfo:
-        request = pb.ReadFileRequest(record_id=self._record_id, kind=self._kind, offset=part.size_bytes)
+        # Once it has begun, a download goes on with the version it began with.
+        revision = self._info.revision if self._info else self._revision
+        request = pb.ReadFileRequest(
+            record_id=self._record_id, kind=self._kind, offset=part.size_bytes, revision=revision
+        )
         call = self._stub.ReadFile(request)
         try:
             while True:

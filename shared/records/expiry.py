@@ -39,7 +39,7 @@ RETURNING segments AS objects
 """
 
 # Guard: row locks, skipping those that others hold. Walks records_by_expiry; touches the rows it returns, their
-# jobs and their uploads: a repeated upload must not name a record that is gone.
+# versions, jobs and uploads: a repeated upload must not name a record that is gone.
 _FORGET_RECORDS: LiteralString = """
 WITH due AS MATERIALIZED (
     SELECT record_id FROM records WHERE expires_at < clock_timestamp()
@@ -49,7 +49,11 @@ WITH due AS MATERIALIZED (
     DELETE FROM uploads USING due WHERE uploads.record_id = due.record_id AND state = 'committed'
 )
 DELETE FROM records USING due WHERE records.record_id = due.record_id
-RETURNING array_remove(ARRAY[raw_object, clean_object, rejects_object], NULL) AS objects
+RETURNING raw_object || ARRAY(
+    SELECT object FROM versions, unnest(ARRAY[clean_object, rejects_object]) AS object
+    WHERE versions.record_id = records.record_id AND object IS NOT NULL
+    GROUP BY object
+) AS objects
 """
 
 # Guard: the row's own end. Walks the primary key from `after` on, `limit` rows a call. The newest job of a record
@@ -71,7 +75,8 @@ SELECT (SELECT count(*) FROM gone) AS gone, (SELECT job_id FROM page ORDER BY jo
 _UNREFERENCED: LiteralString = """
 SELECT name FROM unnest(%(names)s::text[], %(ids)s::uuid[], %(created)s::timestamptz[]) AS found (name, id, created_at)
 WHERE created_at < clock_timestamp() - make_interval(secs => %(grace_s)s)
-  AND NOT EXISTS (SELECT FROM records WHERE record_id = id AND name IN (raw_object, clean_object, rejects_object))
+  AND NOT EXISTS (SELECT FROM records WHERE record_id = id AND name = raw_object)
+  AND NOT EXISTS (SELECT FROM versions WHERE record_id = id AND name IN (clean_object, rejects_object))
   AND NOT EXISTS (SELECT FROM jobs WHERE record_id = id AND state = 'running')
   AND NOT EXISTS (
       SELECT FROM uploads, unnest(segments) AS segment
@@ -111,7 +116,7 @@ class Expiry:
         return await self._objects_of(_FORGET_UPLOADS, limit)
 
     async def forget_records(self, limit: int) -> Sequence[Sequence[str]]:
-        """Delete expired records with their jobs and uploads; return the objects of each."""
+        """Delete expired records with their versions, jobs and uploads; return the objects of each."""
         return await self._objects_of(_FORGET_RECORDS, limit)
 
     async def forget_jobs(self, after: UUID | None, *, keep_s: float, limit: int) -> tuple[int, UUID | None]:

@@ -25,20 +25,34 @@ class NewRecord:
 
 @dataclass(frozen=True)
 class CleanData:
-    """What a conversion made of a record's file.
+    """What a job made: a version to be.
 
-    All JSON, with the field names of the messages in record.proto: `columns` holds per column name, type ("string",
-    "int64", "float64", "bool", "date" or "timestamp"), source_name and null_count; `profile` per column, in the same
-    order, the fields of ColumnProfile except `column` (absent where unset); `warnings` the fields of Warning.
+    `format` is what the raw file turned out to be; None when it was told before. The rest is JSON with the field names
+    of the messages in record.proto: `columns` holds per column name, type ("string", "int64", "float64", "bool", "date"
+    or "timestamp"), source_name and null_count; `profile` per column, in the same order, the fields of ColumnProfile
+    except `column` (absent where unset); `warnings` the fields of Warning.
     """
 
-    format: str
+    format: str | None
     clean: ObjectInfo
     rejects: ObjectInfo | None
     row_count: int
     columns: Sequence[Mapping[str, Any]]
     profile: Sequence[Mapping[str, Any]]
     warnings: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a version comes from: the job that made it, the version it was made from (0: the raw file), and how."""
+
+    job_id: UUID
+    base_revision: int = 0
+    actions: Sequence[Mapping[str, Any]] = ()
+
+
+class RevisionConflict(Exception):
+    """The record points at another version by now: what was made of the base must not replace it."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,10 @@ class LatestJob:
 
 @dataclass(frozen=True)
 class Record:
-    """A row of the records table without its profile, with its latest job. None stands for "no clean data yet"."""
+    """A record with one of its versions, without the profile, and with its latest job.
+
+    `revision` 0, and None in what belongs to the version, stand for "no such clean data".
+    """
 
     record_id: UUID
     owner: str

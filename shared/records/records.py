@@ -1,4 +1,4 @@
-"""The records table. Every query names the owner it is for."""
+"""The records and versions tables. Every query names the owner it is for."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
@@ -7,7 +7,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from shared.database import Connection, Pool
-from shared.records.model import CleanData, LatestJob, NewRecord, Record
+from shared.records.model import CleanData, LatestJob, NewRecord, Origin, Record, RevisionConflict
 from shared.storage import ObjectInfo
 
 _INSERT: LiteralString = """
@@ -16,50 +16,66 @@ VALUES (%(record_id)s, %(owner)s, %(file_name)s, %(labels)s, %(raw_object)s, %(r
         clock_timestamp() + make_interval(secs => %(ttl_s)s::double precision))
 """
 
-# Runs in the transaction that ends the job, after its lease was checked: the fence covers this write too.
+# Runs in the transaction that ends the job, after its lease was checked: the fence covers this write too. Guard: the
+# record still points at the base.
 _PUBLISH: LiteralString = """
-UPDATE records SET
-    revision = revision + 1, format = %(format)s, clean_object = %(clean_object)s,
-    clean_size_bytes = %(clean_size_bytes)s, clean_crc32c = %(clean_crc32c)s, rejects_object = %(rejects_object)s,
-    rejects_size_bytes = %(rejects_size_bytes)s, rejects_crc32c = %(rejects_crc32c)s,
-    row_count = %(row_count)s, column_count = %(column_count)s, columns = %(columns)s, profile = %(profile)s,
-    warnings = %(warnings)s, updated_at = clock_timestamp()
-WHERE record_id = %(record_id)s AND owner = %(owner)s
+WITH pointed AS (
+    UPDATE records SET
+        revision = %(base_revision)s + 1, format = coalesce(%(format)s, format), updated_at = clock_timestamp()
+    WHERE record_id = %(record_id)s AND owner = %(owner)s AND coalesce(revision, 0) = %(base_revision)s
+    RETURNING record_id, revision
+)
+INSERT INTO versions (
+    record_id, revision, base_revision, actions, job_id, clean_object, clean_size_bytes, clean_crc32c,
+    rejects_object, rejects_size_bytes, rejects_crc32c, row_count, column_count, columns, profile, warnings)
+SELECT record_id, revision, %(base_revision)s, %(actions)s, %(job_id)s, %(clean_object)s, %(clean_size_bytes)s,
+       %(clean_crc32c)s, %(rejects_object)s, %(rejects_size_bytes)s, %(rejects_crc32c)s, %(row_count)s,
+       %(column_count)s, %(columns)s, %(profile)s, %(warnings)s
+FROM pointed
 """
 
 _READ: LiteralString = """
-SELECT record_id, owner, file_name, labels, raw_object, raw_size_bytes, raw_crc32c, revision, format,
-       clean_object, clean_size_bytes, clean_crc32c, rejects_object, rejects_size_bytes,
-       rejects_crc32c, row_count, column_count, columns, warnings,
-       created_at, updated_at, expires_at, job_id, job_state, job_error
-FROM records LEFT JOIN LATERAL (
+SELECT records.record_id, owner, file_name, labels, raw_object, raw_size_bytes, raw_crc32c,
+       coalesce(versions.revision, 0) AS revision, format, clean_object, clean_size_bytes, clean_crc32c,
+       rejects_object, rejects_size_bytes, rejects_crc32c, row_count, column_count, columns, warnings,
+       records.created_at, updated_at, expires_at, latest.job_id, job_state, job_error
+FROM records
+LEFT JOIN versions ON versions.record_id = records.record_id
+    AND versions.revision = CASE %(revision)s WHEN 0 THEN records.revision ELSE %(revision)s END
+LEFT JOIN LATERAL (
     SELECT job_id, jobs.state AS job_state, jobs.error AS job_error FROM jobs
     WHERE jobs.record_id = records.record_id ORDER BY job_id DESC LIMIT 1
 ) AS latest ON true
-WHERE record_id = %(record_id)s AND owner = %(owner)s
+WHERE records.record_id = %(record_id)s AND owner = %(owner)s
 """
 
 # Newest first: ids are UUID v7, so their order is that of time. Walks records_by_owner.
 _LIST: LiteralString = """
-SELECT record_id, owner, file_name, labels, raw_object, raw_size_bytes, raw_crc32c, revision, format,
-       clean_object, clean_size_bytes, clean_crc32c, rejects_object, rejects_size_bytes,
-       rejects_crc32c, row_count, column_count,
-       NULL AS columns, NULL AS warnings, created_at, updated_at, expires_at, job_id, job_state, job_error
-FROM records LEFT JOIN LATERAL (
+SELECT records.record_id, owner, file_name, labels, raw_object, raw_size_bytes, raw_crc32c,
+       coalesce(versions.revision, 0) AS revision, format, clean_object, clean_size_bytes, clean_crc32c,
+       rejects_object, rejects_size_bytes, rejects_crc32c, row_count, column_count,
+       NULL AS columns, NULL AS warnings,
+       records.created_at, updated_at, expires_at, latest.job_id, job_state, job_error
+FROM records
+LEFT JOIN versions ON versions.record_id = records.record_id AND versions.revision = records.revision
+LEFT JOIN LATERAL (
     SELECT job_id, jobs.state AS job_state, jobs.error AS job_error FROM jobs
     WHERE jobs.record_id = records.record_id ORDER BY job_id DESC LIMIT 1
 ) AS latest ON true
-WHERE owner = %(owner)s AND record_id < %(before)s
-ORDER BY record_id DESC LIMIT %(limit)s
+WHERE owner = %(owner)s AND records.record_id < %(before)s
+ORDER BY records.record_id DESC LIMIT %(limit)s
 """
 
 _PROFILE: LiteralString = """
-SELECT revision, columns, (
+SELECT coalesce(versions.revision, 0) AS revision, columns, (
     SELECT coalesce(jsonb_agg(entry ORDER BY place), '[]')
     FROM jsonb_array_elements(profile) WITH ORDINALITY AS entries (entry, place)
     WHERE place > %(offset)s AND place <= %(offset)s + %(limit)s
 ) AS profile
-FROM records WHERE record_id = %(record_id)s AND owner = %(owner)s
+FROM records
+LEFT JOIN versions ON versions.record_id = records.record_id
+    AND versions.revision = CASE %(revision)s WHEN 0 THEN records.revision ELSE %(revision)s END
+WHERE records.record_id = %(record_id)s AND owner = %(owner)s
 """
 
 _LAST_ID = UUID(int=2**128 - 1)
@@ -70,11 +86,20 @@ async def insert_record(connection: Connection, record: NewRecord) -> None:
     await connection.execute(_INSERT, {**vars(record), "labels": Jsonb(dict(record.labels))})
 
 
-async def publish_clean_data(connection: Connection, owner: str, record_id: UUID, clean: CleanData) -> None:
-    """Point the record at `clean` in the caller's transaction, which must hold the fence of the job's lease."""
+async def publish_clean_data(
+    connection: Connection, owner: str, record_id: UUID, clean: CleanData, origin: Origin
+) -> None:
+    """Make `clean` the next version and point the record at it, if it still points at the version that `clean` was
+    made from. Runs in the caller's transaction, which must hold the fence of the job's lease.
+
+    Raises RevisionConflict: let the transaction roll back.
+    """
     values = {
         "record_id": record_id,
         "owner": owner,
+        "base_revision": origin.base_revision,
+        "actions": Jsonb(list(origin.actions)),
+        "job_id": origin.job_id,
         "format": clean.format,
         "row_count": clean.row_count,
         **_object_values("clean", clean.clean),
@@ -86,18 +111,21 @@ async def publish_clean_data(connection: Connection, owner: str, record_id: UUID
     }
     cursor = await connection.execute(_PUBLISH, values)
     if cursor.rowcount != 1:
-        raise LookupError(f"record {record_id} is gone")
+        raise RevisionConflict
 
 
 class Records:
-    """Reads of the records table."""
+    """Reads of records and their versions. `revision` 0 means the one that the record points at."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def read(self, owner: str, record_id: UUID) -> Record | None:
-        """Return the record, or None when there is none of that id for `owner`."""
-        rows = await self._rows(_READ, {"owner": owner, "record_id": record_id})
+    async def read(self, owner: str, record_id: UUID, revision: int = 0) -> Record | None:
+        """Return the record with that version, or None when `owner` has no such record.
+
+        When there is no such version, the record returned has revision 0.
+        """
+        rows = await self._rows(_READ, {"owner": owner, "record_id": record_id, "revision": revision})
         return _record(rows[0]) if rows else None
 
     async def list(self, owner: str, *, before: UUID | None, limit: int) -> Sequence[Record]:
@@ -106,13 +134,14 @@ class Records:
         return [_record(row) for row in rows]
 
     async def read_profile(
-        self, owner: str, record_id: UUID, *, offset: int, limit: int
+        self, owner: str, record_id: UUID, *, revision: int, offset: int, limit: int
     ) -> tuple[int, Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]] | None:
         """Return (revision, columns, profile) of columns `offset` to `offset + limit`; None when there is no record.
 
-        Revision 0 and no columns stand for "no clean data yet".
+        Revision 0 and no columns stand for "no such clean data".
         """
-        rows = await self._rows(_PROFILE, {"owner": owner, "record_id": record_id, "offset": offset, "limit": limit})
+        values = {"owner": owner, "record_id": record_id, "revision": revision, "offset": offset, "limit": limit}
+        rows = await self._rows(_PROFILE, values)
         if not rows:
             return None
         columns = (rows[0]["columns"] or [])[offset : offset + limit]

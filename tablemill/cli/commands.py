@@ -8,7 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from tablemill.cli.exits import EXIT_JOB_FAILED, Exits
 from tablemill.cli.jobs import print_job, show_watch
-from tablemill.cli.reads import print_record
+from tablemill.cli.reads import REVISION, print_record
 from tablemill.cli.session import Session, with_session
 from tablemill.client import TablemillClient
 from tablemill.errors import NotFoundError
@@ -103,8 +103,9 @@ def status(session: Session, id_: str) -> None:
     default=Path(),
     help="File to write, or a directory [default: here, under the server's name for it].",
 )
+@REVISION
 @with_session
-def download(session: Session, record_id: str, kind: str, output: Path) -> None:
+def download(session: Session, record_id: str, kind: str, output: Path, revision: int) -> None:
     """Fetch a file of a record: the clean Parquet, the raw bytes, or the cells that were set aside."""
 
     async def run(client: TablemillClient) -> None:
@@ -114,6 +115,7 @@ def download(session: Session, record_id: str, kind: str, output: Path) -> None:
                 record_id,
                 _KINDS[kind],
                 output,
+                revision=revision,
                 on_progress=lambda done, total: bar.update(task, completed=done, total=total),
             )
         if session.as_json:

@@ -11,6 +11,10 @@ from tablemill.cli.tables import ID_LETTERS, local_time, plain, table_of
 from tablemill.client import TablemillClient
 from tablemill.v1.record_pb2 import ColumnProfile, DataType, Record, RecordState
 
+REVISION = click.option(
+    "--revision", type=click.IntRange(min=0), default=0, help="This version instead of the current one."
+)
+
 
 @click.command("ls")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
@@ -43,12 +47,13 @@ def list_records(session: Session, limit: int) -> None:
 
 @click.command()
 @click.argument("record_id")
+@REVISION
 @with_session
-def show(session: Session, record_id: str) -> None:
+def show(session: Session, record_id: str, revision: int) -> None:
     """Show a record with its columns and warnings."""
 
     async def run(client: TablemillClient) -> None:
-        record = await client.get_record(record_id)
+        record = await client.get_record(record_id, revision=revision)
         print_record(session, record)
         if session.as_json or not record.columns:
             return
@@ -66,12 +71,17 @@ def show(session: Session, record_id: str) -> None:
 @click.option("-n", "--rows", type=click.IntRange(1, 1000), default=10, show_default=True, help="How many rows.")
 @click.option("--from", "row_offset", type=click.IntRange(min=0), default=0, help="First row, from 0.")
 @click.option("-c", "--column", "columns", multiple=True, help="Only this column; may be repeated.")
+@REVISION
 @with_session
-def preview(session: Session, record_id: str, rows: int, row_offset: int, columns: tuple[str, ...]) -> None:
+def preview(
+    session: Session, record_id: str, rows: int, row_offset: int, columns: tuple[str, ...], revision: int
+) -> None:
     """Print some rows of the clean data. With --json: one object per row."""
 
     async def run(client: TablemillClient) -> None:
-        page = await client.preview(record_id, row_offset=row_offset, row_limit=rows, columns=columns)
+        page = await client.preview(
+            record_id, row_offset=row_offset, row_limit=rows, columns=columns, revision=revision
+        )
         names = [column.name for column in page.columns]
         if session.as_json:
             for row in page.rows:
@@ -93,13 +103,14 @@ def preview(session: Session, record_id: str, rows: int, row_offset: int, column
 
 @click.command()
 @click.argument("record_id")
+@REVISION
 @with_session
-def profile(session: Session, record_id: str) -> None:
+def profile(session: Session, record_id: str, revision: int) -> None:
     """Print what is known of the values of each column. With --json: one object per column."""
 
     async def run(client: TablemillClient) -> None:
         table = table_of("COLUMN", "TYPE", "NULLS", "DISTINCT", "MIN", "MAX", "MEAN", "MOST FREQUENT")
-        async with aclosing(client.profile(record_id)) as columns:
+        async with aclosing(client.profile(record_id, revision=revision)) as columns:
             async for column in columns:
                 if session.as_json:
                     session.print_json(column)
@@ -124,7 +135,7 @@ def print_record(session: Session, record: Record) -> None:
     say(f"  file     {record.file_name} ({record.size_bytes:,} bytes) {record.format}", markup=False)
     if record.revision:
         shape = f"{record.row_count:,} rows x {record.column_count:,} columns"
-        say(f"  clean    {shape}, {record.clean_size_bytes:,} bytes", markup=False)
+        say(f"  clean    {shape}, {record.clean_size_bytes:,} bytes, revision {record.revision}", markup=False)
     for key, value in sorted(record.labels.items()):
         say(f"  label    {key}={value}", markup=False)
     say(f"  job      {record.latest_job_id}\n  created  {local_time(record.create_time)}", markup=False)

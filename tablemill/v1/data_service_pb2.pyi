@@ -62,12 +62,15 @@ class PreviewRecordRequest(_message.Message):
     ROW_OFFSET_FIELD_NUMBER: _builtins.int
     ROW_LIMIT_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record."""
     row_offset: _builtins.int
     """First row, from 0."""
     row_limit: _builtins.int
     """At most this many rows; 0 means 50, above 1000 means 1000, below 0 is refused."""
+    revision: _builtins.int
+    """Which version; 0 means the current one."""
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the columns, in the order wanted; empty for all."""
@@ -79,10 +82,11 @@ class PreviewRecordRequest(_message.Message):
         row_offset: _builtins.int = ...,
         row_limit: _builtins.int = ...,
         columns: _abc.Iterable[_builtins.str] | None = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "record_id", b"record_id", "row_limit", b"row_limit", "row_offset", b"row_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "record_id", b"record_id", "revision", b"revision", "row_limit", b"row_limit", "row_offset", b"row_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -207,22 +211,26 @@ class GetProfileRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record."""
     page_size: _builtins.int
     """At most this many columns; 0 means 200, above 500 means 500, below 0 is refused. A page also ends at 1 MiB."""
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page."""
+    revision: _builtins.int
+    """Which version; 0 means the current one, and every page shows the version of the first."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "record_id", b"record_id", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,22 +277,26 @@ class ReadFileRequest(_message.Message):
     RECORD_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record."""
     kind: Global___FileKind.ValueType
     """Which of its files."""
     offset: _builtins.int
     """First byte wanted."""
+    revision: _builtins.int
+    """Which version; 0 means the current one. To resume, ask for `info.revision`. RAW has no versions."""
     def __init__(
         self,
         *,
         record_id: _builtins.str = ...,
         kind: Global___FileKind.ValueType = ...,
         offset: _builtins.int = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "offset", b"offset", "record_id", b"record_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "offset", b"offset", "record_id", b"record_id", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -332,6 +344,7 @@ class FileInfo(_message.Message):
     CRC32C_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
     """Its size."""
     crc32c: _builtins.int
@@ -340,6 +353,8 @@ class FileInfo(_message.Message):
     """Its media type, for example "application/vnd.apache.parquet"."""
     file_name: _builtins.str
     """A name to store it under."""
+    revision: _builtins.int
+    """Which version it belongs to; 0 for RAW."""
     def __init__(
         self,
         *,
@@ -347,10 +362,11 @@ class FileInfo(_message.Message):
         crc32c: _builtins.int = ...,
         media_type: _builtins.str = ...,
         file_name: _builtins.str = ...,
+        revision: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["crc32c", b"crc32c", "file_name", b"file_name", "media_type", b"media_type", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crc32c", b"crc32c", "file_name", b"file_name", "media_type", b"media_type", "revision", b"revision", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -59,7 +59,7 @@ class DataServiceServicer:
     def PreviewRecord(self, request, context):
         """Purpose: look at some rows, typed, as people and user interfaces do.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), OUT_OF_RANGE
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
         (ROW_OUT_OF_RANGE), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (BACKEND_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -69,8 +69,8 @@ class DataServiceServicer:
     def GetProfile(self, request, context):
         """Purpose: read what is known of the values of each column, a page of columns at a time.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), FAILED_PRECONDITION
-        (RECORD_NOT_READY).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND),
+        FAILED_PRECONDITION (RECORD_NOT_READY).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,7 +82,7 @@ class DataServiceServicer:
         Stream: messages with contiguous `offset`; the first one carries `info`. Resume a broken stream by asking
         again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), OUT_OF_RANGE
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
         (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (SERVER_DRAINING,
         BACKEND_UNAVAILABLE).
         """

@@ -19,14 +19,14 @@ class DataServiceStub:
     PreviewRecord: _aio.UnaryUnaryMultiCallable[_data_service_pb2.PreviewRecordRequest, _data_service_pb2.PreviewRecordResponse]
     """Purpose: look at some rows, typed, as people and user interfaces do.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), OUT_OF_RANGE
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
     (ROW_OUT_OF_RANGE), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (BACKEND_UNAVAILABLE).
     """
     GetProfile: _aio.UnaryUnaryMultiCallable[_data_service_pb2.GetProfileRequest, _data_service_pb2.GetProfileResponse]
     """Purpose: read what is known of the values of each column, a page of columns at a time.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), FAILED_PRECONDITION
-    (RECORD_NOT_READY).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND),
+    FAILED_PRECONDITION (RECORD_NOT_READY).
     """
     ReadFile: _aio.UnaryStreamMultiCallable[_data_service_pb2.ReadFileRequest, _data_service_pb2.ReadFileResponse]
     """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, or the rejects.
@@ -34,7 +34,7 @@ class DataServiceStub:
     Stream: messages with contiguous `offset`; the first one carries `info`. Resume a broken stream by asking
     again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), OUT_OF_RANGE
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
     (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (SERVER_DRAINING,
     BACKEND_UNAVAILABLE).
     """
@@ -50,7 +50,7 @@ class DataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_data_service_pb2.PreviewRecordResponse]:
         """Purpose: look at some rows, typed, as people and user interfaces do.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), OUT_OF_RANGE
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
         (ROW_OUT_OF_RANGE), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (BACKEND_UNAVAILABLE).
         """
 
@@ -62,8 +62,8 @@ class DataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_data_service_pb2.GetProfileResponse]:
         """Purpose: read what is known of the values of each column, a page of columns at a time.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), FAILED_PRECONDITION
-        (RECORD_NOT_READY).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND),
+        FAILED_PRECONDITION (RECORD_NOT_READY).
         """
 
     @_abc_1.abstractmethod
@@ -77,7 +77,7 @@ class DataServiceServicer(metaclass=_abc_1.ABCMeta):
         Stream: messages with contiguous `offset`; the first one carries `info`. Resume a broken stream by asking
         again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND), OUT_OF_RANGE
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
         (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (SERVER_DRAINING,
         BACKEND_UNAVAILABLE).
         """

@@ -135,7 +135,7 @@ class IngestServiceServicer:
     def GetRecord(self, request, context):
         """Purpose: read one record with its schema and warnings.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -69,7 +69,7 @@ class IngestServiceStub:
     GetRecord: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.GetRecordRequest, _ingest_service_pb2.GetRecordResponse]
     """Purpose: read one record with its schema and warnings.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND).
     """
     ListRecords: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ListRecordsRequest, _ingest_service_pb2.ListRecordsResponse]
     """Purpose: list records, newest first, without their columns and warnings.
@@ -157,7 +157,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_ingest_service_pb2.GetRecordResponse]:
         """Purpose: read one record with its schema and warnings.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND).
         """
 
     @_abc_1.abstractmethod

@@ -146,7 +146,7 @@ class Record(_message.Message):
     crc32c: _builtins.int
     """CRC32C (Castagnoli) of the raw file."""
     revision: _builtins.int
-    """Which clean data this is: 0 none yet, 1 made by the ingest job."""
+    """Which version of the clean data this is: 0 none yet, 1 made by the ingest job, one more for every version since."""
     row_count: _builtins.int
     """Rows of the clean data."""
     column_count: _builtins.int
@@ -154,7 +154,7 @@ class Record(_message.Message):
     clean_size_bytes: _builtins.int
     """Size of the clean Parquet file."""
     latest_job_id: _builtins.str
-    """The job that made or is making the clean data."""
+    """The newest job on this record."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """The labels given at upload."""

@@ -64,7 +64,9 @@ class Mill(Services):
 
     async def named_objects(self) -> set[str]:
         """Return the names that records have for their objects."""
-        rows = await self.rows("SELECT raw_object, clean_object, rejects_object FROM records")
+        rows = await self.rows(
+            "SELECT raw_object, clean_object, rejects_object FROM records LEFT JOIN versions USING (record_id)"
+        )
         return {name for row in rows for name in row.values() if name}
 
     async def sweep(self) -> None:

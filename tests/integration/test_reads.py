@@ -1,6 +1,7 @@
 """Records, previews, profiles and files, read through the API from clean data that a test put there."""
 
 import asyncio
+import io
 from collections.abc import Mapping
 from datetime import date, datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 
 from shared.database import make_pool
 from shared.jobs.queue import JobQueue
-from shared.records.model import CleanData
+from shared.records.model import CleanData, Origin, RevisionConflict
 from shared.records.records import publish_clean_data
 from shared.storage import open_store
 from tablemill.v1 import data_service_pb2 as dpb
@@ -62,9 +63,59 @@ async def ready(calls: Calls, database_url: str, file_store_url: str, tmp_path: 
         clean = CleanData("csv", await store.put_file("clean/test", path), None, ROWS, columns, _profile(6), [warning])
         async with pool.connection() as connection, connection.transaction():
             await jobs.succeed(connection, claimed.lease)
-            await publish_clean_data(connection, "local", UUID(stored.record_id), clean)
+            await publish_clean_data(connection, "local", UUID(stored.record_id), clean, Origin(claimed.lease.job_id))
     await store.close()
     return stored.record_id
+
+
+async def _publish_second(database_url: str, file_store_url: str, tmp_path: Path, record_id: str) -> None:
+    """Make revision 2 of the record: its last three columns of its first five rows."""
+    path = tmp_path / "second.parquet"
+    pq.write_table(_table().slice(0, 5).select(list(TYPES)[3:]), path)
+    store = open_store(file_store_url)
+    columns = [{"name": n, "type": TYPES[n], "source_name": n, "null_count": 0} for n in list(TYPES)[3:]]
+    clean = CleanData(None, await store.put_file("clean/second", path), None, 5, columns, _profile(3), [])
+    async with (
+        make_pool(database_url, "test", max_size=1) as pool,
+        pool.connection() as connection,
+        connection.transaction(),
+    ):
+        await publish_clean_data(connection, "local", UUID(record_id), clean, Origin(uuid4(), 1, [{"sort": {}}]))
+        with pytest.raises(RevisionConflict):
+            await publish_clean_data(connection, "local", UUID(record_id), clean, Origin(uuid4(), 1))
+    await store.close()
+
+
+async def test_every_version_stays_readable(
+    calls: Calls, ready: str, database_url: str, file_store_url: str, tmp_path: Path
+) -> None:
+    first_page = await calls.data.GetProfile(dpb.GetProfileRequest(record_id=ready, page_size=4))
+    await _publish_second(database_url, file_store_url, tmp_path, ready)
+    second = (2, 5, list(TYPES)[3:])
+    for asked, (revision, rows, names) in {0: second, 2: second, 1: (1, ROWS, list(TYPES))}.items():
+        record = (await calls.ingest.GetRecord(pb.GetRecordRequest(record_id=ready, revision=asked))).record
+        assert (record.revision, record.row_count, record.format) == (revision, rows, "csv")
+        assert [column.name for column in record.columns] == names
+        preview = await calls.data.PreviewRecord(dpb.PreviewRecordRequest(record_id=ready, revision=asked))
+        assert (preview.revision, preview.row_count, len(preview.columns)) == (revision, rows, len(names))
+        profile = await calls.data.GetProfile(dpb.GetProfileRequest(record_id=ready, revision=asked))
+        assert (profile.revision, len(profile.columns)) == (revision, len(names))
+        request = dpb.ReadFileRequest(record_id=ready, kind=dpb.FILE_KIND_CLEAN, revision=asked)
+        parts = [part async for part in calls.data.ReadFile(request)]
+        assert parts[0].info.revision == revision
+        assert pq.read_metadata(io.BytesIO(b"".join(part.data for part in parts))).num_rows == rows
+    next_page = dpb.GetProfileRequest(record_id=ready, page_token=first_page.next_page_token)
+    second_page = await calls.data.GetProfile(next_page)
+    assert (second_page.revision, [entry.column.name for entry in second_page.columns]) == (1, list(TYPES)[4:])
+    for call in (
+        calls.ingest.GetRecord(pb.GetRecordRequest(record_id=ready, revision=3)),
+        calls.data.PreviewRecord(dpb.PreviewRecordRequest(record_id=ready, revision=3)),
+        calls.data.GetProfile(dpb.GetProfileRequest(record_id=ready, revision=3)),
+        calls.data.ReadFile(dpb.ReadFileRequest(record_id=ready, kind=dpb.FILE_KIND_CLEAN, revision=3)).read(),
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert reason_of(caught.value)[:2] == ("NOT_FOUND", "VERSION_NOT_FOUND")
 
 
 def _values(row: dpb.Row) -> list[Any]:

@@ -84,12 +84,46 @@ def test_jobs_refuse_impossible_rows(database_url: str, constraint: str) -> None
             connection.execute(f"UPDATE jobs SET {BROKEN_JOBS[constraint]}".encode())
 
 
+BROKEN_VERSIONS = {
+    "versions_base_is_older": "base_revision = 1",
+    "versions_counts_not_negative": "row_count = -1",
+    "versions_crc32c_is_32_bit": "clean_crc32c = -1",
+    "versions_rejects_complete": "rejects_object = 'rejects/x'",
+}
+
+
+def _record_with_a_version(connection: psycopg.Connection) -> None:
+    record_id = uuid4()
+    connection.execute(
+        "INSERT INTO records (record_id, owner, file_name, raw_object, raw_size_bytes, raw_crc32c)"
+        " VALUES (%s, 'o', 'f', 'raw/x', 1, 1)",
+        [record_id],
+    )
+    connection.execute(
+        "INSERT INTO versions (record_id, revision, base_revision, actions, clean_object, clean_size_bytes,"
+        " clean_crc32c, row_count, column_count, columns, profile, warnings)"
+        " VALUES (%s, 1, 0, '[]', 'clean/x', 1, 0, 1, 1, '[]', '[]', '[]')",
+        [record_id],
+    )
+
+
+@pytest.mark.parametrize("constraint", BROKEN_VERSIONS)
+def test_versions_refuse_impossible_rows(database_url: str, constraint: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        _record_with_a_version(connection)
+        with pytest.raises(psycopg.errors.CheckViolation, match=constraint):
+            connection.execute(f"UPDATE versions SET {BROKEN_VERSIONS[constraint]}".encode())
+
+
 def test_clean_data_is_whole_or_absent(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
-        connection.execute(
-            "INSERT INTO records (record_id, owner, file_name, raw_object, raw_size_bytes, raw_crc32c)"
-            " VALUES (%s, 'o', 'f', 'raw/x', 1, 1)",
-            [uuid4()],
-        )
-        with pytest.raises(psycopg.errors.CheckViolation, match="records_clean_data_complete"):
-            connection.execute("UPDATE records SET clean_object = 'clean/x', revision = 1")
+        _record_with_a_version(connection)
+        with pytest.raises(psycopg.errors.NotNullViolation), connection.transaction():
+            connection.execute("UPDATE versions SET profile = NULL")
+        with (
+            pytest.raises(psycopg.errors.ForeignKeyViolation, match="records_revision_exists"),
+            connection.transaction(),
+        ):
+            connection.execute("UPDATE records SET revision = 2, format = 'csv'")
+        with pytest.raises(psycopg.errors.CheckViolation, match="records_format_known"), connection.transaction():
+            connection.execute("UPDATE records SET revision = 1")

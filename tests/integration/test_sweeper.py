@@ -60,6 +60,17 @@ class House:
         )
         return job_id
 
+    def version(self, record_id: UUID, revision: int, clean: str) -> None:
+        self.database.execute(
+            "INSERT INTO versions (record_id, revision, base_revision, actions, clean_object, clean_size_bytes,"
+            " clean_crc32c, row_count, column_count, columns, profile, warnings)"
+            " VALUES (%s, %s, 0, '[]', %s, 1, 0, 1, 1, '[]', '[]', '[]')",
+            [record_id, revision, clean],
+        )
+        self.database.execute(
+            "UPDATE records SET revision = %s, format = 'csv' WHERE record_id = %s", [revision, record_id]
+        )
+
     def ids(self, table: str) -> set[UUID]:
         column = {"records": "record_id", "jobs": "job_id", "uploads": "upload_id"}[table]
         return {row[0] for row in self.database.execute(f"SELECT {column} FROM {table}")}
@@ -92,12 +103,9 @@ async def test_expired_records_go_with_their_objects_jobs_and_uploads(house: Hou
     gone = await house.record(expires_in_s=-1)
     job = house.job(kept[0], "succeeded")
     house.job(gone, "running")
-    clean = await house.put(f"clean/{gone}/1-1.parquet")
-    house.database.execute(
-        "UPDATE records SET revision = 1, format = 'csv', clean_object = %s, clean_size_bytes = 1, clean_crc32c = 0,"
-        " row_count = 1, column_count = 1, columns = '[]', profile = '[]', warnings = '[]' WHERE record_id = %s",
-        [clean, gone],
-    )
+    first, second = [await house.put(f"clean/{gone}/1-{token}.parquet") for token in (1, 2)]
+    for revision, clean in enumerate((first, second, first), 1):  # the third goes back to the first
+        house.version(gone, revision, clean)
     upload = await house.uploads.begin("o", UploadHeader(uuid4(), "a.csv", None, {}, {}, None))
     house.database.execute("UPDATE uploads SET state = 'committed', record_id = %s", [gone])
     assert await house.sweep()
@@ -105,6 +113,15 @@ async def test_expired_records_go_with_their_objects_jobs_and_uploads(house: Hou
     assert house.ids("jobs") == {job}
     assert upload.upload_id not in house.ids("uploads")
     assert await house.names() == {f"raw/{record_id}-1" for record_id in kept}
+
+
+async def test_objects_of_all_versions_stay(house: House) -> None:
+    record_id = await house.record(expires_in_s=None)
+    clean = [await house.put(f"clean/{record_id}/{uuid7()}-1.parquet") for _ in range(2)]
+    for revision, name in enumerate((*clean, clean[0]), 1):
+        house.version(record_id, revision, name)
+    assert await house.sweep()
+    assert await house.names() == {f"raw/{record_id}-1", *clean}
 
 
 async def test_objects_that_no_row_names_go_once_they_are_old(house: House) -> None:

@@ -30,7 +30,7 @@ Rows = dict[UUID, dict[str, Any]]
 
 def _rows(services: Services) -> Rows:
     with psycopg.connect(services.database_url, row_factory=dict_row) as connection:
-        query = "SELECT jobs.*, records.revision FROM jobs JOIN records USING (record_id)"
+        query = "SELECT jobs.*, coalesce(records.revision, 0) AS revision FROM jobs JOIN records USING (record_id)"
         return {row["job_id"]: row for row in connection.execute(query)}
 
 

@@ -102,7 +102,7 @@ async def test_a_raw_file_becomes_clean_data(
     assert table.num_rows == 3
     message = record_message(record)
     assert [column.name for column in message.columns] == table.column_names
-    found = await Records(jobs.pool).read_profile("o", record_id, offset=0, limit=10)
+    found = await Records(jobs.pool).read_profile("o", record_id, revision=0, offset=0, limit=10)
     assert found is not None
     for column, profile in zip(found[1], found[2], strict=True):
         assert profile_message(column, profile).cells.source_nonempty > 0

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from shared import telemetry
 from shared.database import Connection
 from shared.jobs.model import JobFailure, JobProgress
-from shared.records.model import CleanData
+from shared.records.model import CleanData, Origin
 from shared.records.records import publish_clean_data
 from shared.storage import ObjectInfo, ObjectMissing, ObjectStore, StoreError
 from worker_service.job_type import JobContext, JobFailed, JobType, Resources, RetryPolicy
@@ -43,10 +43,11 @@ class IngestResult:
     owner: str
     record_id: UUID
     clean: CleanData
+    origin: Origin
 
     async def commit(self, connection: Connection) -> None:
         """Point the record at the clean data."""
-        await publish_clean_data(connection, self.owner, self.record_id, self.clean)
+        await publish_clean_data(connection, self.owner, self.record_id, self.clean, self.origin)
 
     async def discard(self) -> None:
         """Remove the objects, as far as the store answers."""
@@ -72,7 +73,7 @@ async def run(context: JobContext, args: IngestArgs) -> IngestResult:
         files[f"rejects/{name}"] = out_dir / "rejects.parquet"
     clean, *rejects = await _upload(context, files)
     stored = _clean_data(found, clean=clean, rejects=rejects[0] if rejects else None)
-    return IngestResult(context.store, job.owner, job.record_id, stored)
+    return IngestResult(context.store, job.owner, job.record_id, stored, Origin(job.lease.job_id))
 
 
 async def _download(context: JobContext, args: IngestArgs, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Records, jobs, queues and uploads."""
+"""Records and their versions, jobs, queues and uploads."""
 
 from alembic import op
 
@@ -16,19 +16,9 @@ CREATE TABLE records (
     raw_object       text NOT NULL,
     raw_size_bytes   bigint NOT NULL,
     raw_crc32c       bigint NOT NULL,
-    revision         bigint NOT NULL DEFAULT 0,
     format           text,
-    clean_object     text,
-    clean_size_bytes bigint,
-    clean_crc32c     bigint,
-    rejects_object   text,
-    rejects_size_bytes bigint,
-    rejects_crc32c   bigint,
-    row_count        bigint,
-    column_count     integer,
-    columns          jsonb,
-    profile          jsonb,
-    warnings         jsonb,
+    -- The version that readers get; NULL while there is none.
+    revision         bigint,
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- When the record and its objects may be removed; NULL keeps them.
@@ -37,20 +27,48 @@ CREATE TABLE records (
     CONSTRAINT records_owner_not_empty CHECK (owner <> ''),
     CONSTRAINT records_file_name_length CHECK (octet_length(file_name) BETWEEN 1 AND 255),
     CONSTRAINT records_raw_size_not_negative CHECK (raw_size_bytes >= 0),
-    CONSTRAINT records_crc32c_is_32_bit CHECK (
-        raw_crc32c BETWEEN 0 AND 4294967295 AND clean_crc32c BETWEEN 0 AND 4294967295
-        AND rejects_crc32c BETWEEN 0 AND 4294967295),
-    CONSTRAINT records_revision_not_negative CHECK (revision >= 0),
-    -- Clean data is there as a whole or not at all.
-    CONSTRAINT records_clean_data_complete CHECK (
-        num_nonnulls(format, clean_object, clean_size_bytes, clean_crc32c, row_count, column_count,
-                     columns, profile, warnings) = CASE WHEN revision = 0 THEN 0 ELSE 9 END),
-    CONSTRAINT records_rejects_complete CHECK (
-        num_nonnulls(rejects_object, rejects_size_bytes, rejects_crc32c) IN (0, 3)
-        AND (rejects_object IS NULL OR revision > 0))
+    CONSTRAINT records_crc32c_is_32_bit CHECK (raw_crc32c BETWEEN 0 AND 4294967295),
+    CONSTRAINT records_format_known_once_read CHECK ((format IS NULL) = (revision IS NULL))
 );
 CREATE INDEX records_by_owner ON records (owner, record_id DESC);
 CREATE INDEX records_by_expiry ON records (expires_at) WHERE expires_at IS NOT NULL;
+"""
+
+# Clean data, whole or absent. A row is written once; two rows name the same objects when one went back to the other.
+VERSIONS = """
+CREATE TABLE versions (
+    record_id        uuid NOT NULL REFERENCES records (record_id) ON DELETE CASCADE,
+    revision         bigint NOT NULL,
+    -- The version it was made from; 0: the raw file.
+    base_revision    bigint NOT NULL,
+    -- What made it of its base, in the order of execution; none when it is the raw file's or its base's own data.
+    actions          jsonb NOT NULL,
+    -- NULL: no job was needed. Not a reference, because versions outlive jobs.
+    job_id           uuid,
+    clean_object     text NOT NULL,
+    clean_size_bytes bigint NOT NULL,
+    clean_crc32c     bigint NOT NULL,
+    rejects_object   text,
+    rejects_size_bytes bigint,
+    rejects_crc32c   bigint,
+    row_count        bigint NOT NULL,
+    column_count     integer NOT NULL,
+    columns          jsonb NOT NULL,
+    profile          jsonb NOT NULL,
+    warnings         jsonb NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT versions_revision_unique PRIMARY KEY (record_id, revision),
+    CONSTRAINT versions_base_is_older CHECK (base_revision >= 0 AND base_revision < revision),
+    CONSTRAINT versions_counts_not_negative CHECK (
+        clean_size_bytes >= 0 AND rejects_size_bytes >= 0 AND row_count >= 0 AND column_count >= 0),
+    CONSTRAINT versions_crc32c_is_32_bit CHECK (
+        clean_crc32c BETWEEN 0 AND 4294967295 AND rejects_crc32c BETWEEN 0 AND 4294967295),
+    CONSTRAINT versions_rejects_complete CHECK (
+        num_nonnulls(rejects_object, rejects_size_bytes, rejects_crc32c) IN (0, 3))
+);
+ALTER TABLE records ADD CONSTRAINT records_revision_exists
+    FOREIGN KEY (record_id, revision) REFERENCES versions (record_id, revision);
 """
 
 QUEUES = """
@@ -222,5 +240,5 @@ CREATE TABLE duties (
 
 
 def upgrade() -> None:
-    for statement in (RECORDS, QUEUES, JOBS, JOB_POSITION, PAST_ATTEMPTS, UPLOADS, DUTIES):
+    for statement in (RECORDS, VERSIONS, QUEUES, JOBS, JOB_POSITION, PAST_ATTEMPTS, UPLOADS, DUTIES):
         op.execute(statement)
