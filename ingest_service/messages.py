@@ -30,6 +30,11 @@ _UPLOAD_STATES = {
     UploadState.COMMITTED: ingest_service_pb2.UPLOAD_STATE_COMMITTED,
     UploadState.REFUSED: ingest_service_pb2.UPLOAD_STATE_REFUSED,
 }
+_ORIGINS = {
+    "given": record_pb2.CHOICE_ORIGIN_GIVEN,
+    "declared": record_pb2.CHOICE_ORIGIN_DECLARED,
+    "detected": record_pb2.CHOICE_ORIGIN_DETECTED,
+}
 _DTYPES = {
     "string": record_pb2.DATA_TYPE_STRING,
     "int64": record_pb2.DATA_TYPE_INT64,
@@ -118,6 +123,7 @@ def record_message(record: Record) -> record_pb2.Record:
         column_count=record.column_count or 0,
         columns=[column_message(column) for column in record.columns or ()],
         warnings=[record_pb2.Warning(**warning) for warning in record.warnings or ()],
+        reading=[_choice_message(choice) for choice in record.reading or ()],
         clean_size_bytes=record.clean_size_bytes or 0,
         latest_job_id=str(record.latest_job.job_id) if record.latest_job else "",
         error=error_message(record.latest_job.error) if failed and record.latest_job else None,
@@ -125,6 +131,10 @@ def record_message(record: Record) -> record_pb2.Record:
         update_time=time_message(record.updated_at),
         expire_time=time_message(record.expires_at),
     )
+
+
+def _choice_message(choice: Mapping[str, Any]) -> record_pb2.ReadChoice:
+    return record_pb2.ReadChoice(**{**choice, "origin": _ORIGINS[choice["origin"]]})
 
 
 def _record_state(record: Record) -> record_pb2.RecordState.ValueType:

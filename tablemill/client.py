@@ -16,6 +16,7 @@ from tablemill.retrying import RetryPolicy
 from tablemill.sources import FileSource, StreamSource
 from tablemill.uploading import ProgressCallback, Upload, UploadPlan, UploadResult
 from tablemill.v1 import data_service_pb2, data_service_pb2_grpc, ingest_service_pb2, ingest_service_pb2_grpc
+from tablemill.v1.ingest_service_pb2 import ReadOptions
 from tablemill.v1.job_pb2 import Job
 from tablemill.v1.record_pb2 import ColumnProfile, Record
 from tablemill.watching import RetryCallback, Watch
@@ -63,7 +64,7 @@ class TablemillClient:
         *,
         file_name: str | None = None,
         labels: Mapping[str, str] | None = None,
-        sheet: str = "",
+        options: ReadOptions | None = None,
         ttl_s: float | None = None,
         request_id: str | None = None,
         on_progress: ProgressCallback = _ignore,
@@ -74,7 +75,7 @@ class TablemillClient:
             file: A file, which is resumed where a stream broke, or bytes, which cannot be.
             file_name: The name to show; the file's own when left out, required for bytes.
             labels: At most 16, for your own use.
-            sheet: The sheet to read; empty for the first one that holds a table.
+            options: How to read the file, where you know better than detection.
             ttl_s: How long to keep the record and its files, 1 second to 10 years; None keeps them.
             request_id: UUID that names the upload. Pass the same one again to go on with an upload that an
                 earlier process began: what is stored already is not sent twice.
@@ -92,7 +93,7 @@ class TablemillClient:
             source = StreamSource(file)
         else:
             raise ValueError("bytes have no name of their own: pass file_name")
-        plan = UploadPlan(source, request_id or str(uuid.uuid4()), file_name, labels or {}, sheet, ttl_s)
+        plan = UploadPlan(source, request_id or str(uuid.uuid4()), file_name, labels or {}, options, ttl_s)
         upload = Upload(self._ingest, plan, self._retry, on_progress)
         return await upload.run(begun=request_id is not None)
 

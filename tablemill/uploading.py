@@ -59,7 +59,7 @@ class UploadPlan:
     request_id: str
     file_name: str
     labels: Mapping[str, str]
-    sheet: str
+    options: pb.ReadOptions | None
     ttl_s: float | None
 
     def header(self) -> pb.UploadFileRequest:
@@ -69,7 +69,7 @@ class UploadPlan:
             file_name=self.file_name,
             size_bytes=self.source.size_bytes,
             labels=self.labels,
-            options=pb.ReadOptions(sheet=self.sheet),
+            options=self.options,
         )
         if self.ttl_s is not None:
             header.ttl.FromTimedelta(timedelta(seconds=self.ttl_s))

@@ -24,7 +24,7 @@ def convert_file(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
             Path(args["source"]),
             out_dir,
             file_name=args["file_name"],
-            options=ReadOptions(sheet=args["sheet"]),
+            options=_options(args["options"]),
             limits=Limits(),
             on_progress=on_progress,
         )
@@ -37,8 +37,13 @@ def convert_file(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
         "columns": [_column(column) for column in told["columns"]],
         "profile": [_profile(column) for column in told["columns"]],
         "warnings": told["warnings"],
+        "reading": told["reading"],
         "has_rejects": (out_dir / "rejects.parquet").exists(),
     }
+
+
+def _options(asked: Mapping[str, Any]) -> ReadOptions:
+    return ReadOptions(**{**asked, "null_tokens": tuple(asked.get("null_tokens", ()))})
 
 
 def _refused(error: TableError) -> Refused:

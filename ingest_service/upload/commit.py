@@ -45,7 +45,7 @@ class Committer:
             "file_name": upload.file_name,
             "raw_object": raw.name,
             "raw_size_bytes": raw.size_bytes,
-            "sheet": upload.options.get("sheet", ""),
+            "options": dict(upload.options),
         }
         return NewJob(upload.job_id, upload.owner, INGEST_QUEUE, upload.record_id, args, self._job_max_attempts)
 

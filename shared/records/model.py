@@ -27,7 +27,8 @@ class NewRecord:
 class CleanData:
     """What a job made: a version to be.
 
-    `format` is what the raw file turned out to be; None when it was told before. The rest is JSON with the field names
+    `format` is what the raw file turned out to be and `reading` how it was read, as fields of ReadChoice with origin
+    "given", "declared" or "detected"; None when they were told before. The rest is JSON with the field names
     of the messages in record.proto: `columns` holds per column name, type ("string", "int64", "float64", "bool", "date"
     or "timestamp"), source_name and null_count; `profile` per column, in the same order, the fields of ColumnProfile
     except `column` (absent where unset); `warnings` the fields of Warning.
@@ -40,6 +41,7 @@ class CleanData:
     columns: Sequence[Mapping[str, Any]]
     profile: Sequence[Mapping[str, Any]]
     warnings: Sequence[Mapping[str, Any]]
+    reading: Sequence[Mapping[str, Any]] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Record:
     column_count: int | None
     columns: Sequence[Mapping[str, Any]] | None
     warnings: Sequence[Mapping[str, Any]] | None
+    reading: Sequence[Mapping[str, Any]] | None
     created_at: datetime
     updated_at: datetime
     expires_at: datetime | None

@@ -21,7 +21,8 @@ VALUES (%(record_id)s, %(owner)s, %(file_name)s, %(labels)s, %(raw_object)s, %(r
 _PUBLISH: LiteralString = """
 WITH pointed AS (
     UPDATE records SET
-        revision = %(base_revision)s + 1, format = coalesce(%(format)s, format), updated_at = clock_timestamp()
+        revision = %(base_revision)s + 1, format = coalesce(%(format)s, format),
+        reading = coalesce(%(reading)s, reading), updated_at = clock_timestamp()
     WHERE record_id = %(record_id)s AND owner = %(owner)s AND coalesce(revision, 0) = %(base_revision)s
     RETURNING record_id, revision
 )
@@ -37,7 +38,7 @@ FROM pointed
 _READ: LiteralString = """
 SELECT records.record_id, owner, file_name, labels, raw_object, raw_size_bytes, raw_crc32c,
        coalesce(versions.revision, 0) AS revision, format, clean_object, clean_size_bytes, clean_crc32c,
-       rejects_object, rejects_size_bytes, rejects_crc32c, row_count, column_count, columns, warnings,
+       rejects_object, rejects_size_bytes, rejects_crc32c, row_count, column_count, columns, warnings, reading,
        records.created_at, updated_at, expires_at, latest.job_id, job_state, job_error
 FROM records
 LEFT JOIN versions ON versions.record_id = records.record_id
@@ -54,7 +55,7 @@ _LIST: LiteralString = """
 SELECT records.record_id, owner, file_name, labels, raw_object, raw_size_bytes, raw_crc32c,
        coalesce(versions.revision, 0) AS revision, format, clean_object, clean_size_bytes, clean_crc32c,
        rejects_object, rejects_size_bytes, rejects_crc32c, row_count, column_count,
-       NULL AS columns, NULL AS warnings,
+       NULL AS columns, NULL AS warnings, NULL AS reading,
        records.created_at, updated_at, expires_at, latest.job_id, job_state, job_error
 FROM records
 LEFT JOIN versions ON versions.record_id = records.record_id AND versions.revision = records.revision
@@ -108,6 +109,7 @@ async def publish_clean_data(
         "columns": Jsonb(list(clean.columns)),
         "profile": Jsonb(list(clean.profile)),
         "warnings": Jsonb(list(clean.warnings)),
+        "reading": None if clean.reading is None else Jsonb(list(clean.reading)),
     }
     cursor = await connection.execute(_PUBLISH, values)
     if cursor.rowcount != 1:

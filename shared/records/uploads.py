@@ -81,7 +81,7 @@ class UploadHeader:
     file_name: str
     declared_size_bytes: int | None
     labels: Mapping[str, str]
-    options: Mapping[str, str]
+    options: Mapping[str, Any]
     ttl_s: float | None
 
 
@@ -96,7 +96,7 @@ class Upload:
     file_name: str
     declared_size_bytes: int | None
     labels: Mapping[str, str]
-    options: Mapping[str, str]
+    options: Mapping[str, Any]
     ttl_s: float | None
     epoch: int
     committed_bytes: int

@@ -8,12 +8,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from tablemill.cli.exits import EXIT_JOB_FAILED, Exits
 from tablemill.cli.jobs import print_job, show_watch
+from tablemill.cli.read_options import with_read_options
 from tablemill.cli.reads import REVISION, print_record
 from tablemill.cli.session import Session, with_session
 from tablemill.client import TablemillClient
 from tablemill.errors import NotFoundError
 from tablemill.uploading import UploadProgress, UploadResult
 from tablemill.v1 import data_service_pb2
+from tablemill.v1.ingest_service_pb2 import ReadOptions
 from tablemill.v1.job_pb2 import JOB_STATE_SUCCEEDED
 from tablemill.v1.record_pb2 import RECORD_STATE_FAILED
 
@@ -27,16 +29,21 @@ _KINDS = {
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--watch", "watch_it", is_flag=True, help="Follow the job until it is done.")
-@click.option("--sheet", default="", help="The sheet to read [default: the first that holds a table].")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label; may be repeated.")
 @click.option(
     "--ttl-s", type=float, metavar="SECONDS", help="Keep the record and its files so long [default: for ever]."
 )
+@with_read_options
 @with_session
 def upload(
-    session: Session, file: Path, watch_it: bool, sheet: str, labels: tuple[str, ...], ttl_s: float | None
+    session: Session,
+    file: Path,
+    watch_it: bool,
+    labels: tuple[str, ...],
+    ttl_s: float | None,
+    read_options: ReadOptions,
 ) -> None:
-    """Upload FILE (Excel or CSV). A broken upload is resumed where it stopped."""
+    """Upload FILE: a workbook, delimited text, JSON Lines or Parquet. A broken upload is resumed where it stopped."""
     pairs = dict(_split_label(label) for label in labels)
 
     async def run(client: TablemillClient) -> None:
@@ -48,7 +55,7 @@ def upload(
                 if progress.error is not None:
                     session.note_retry(progress.error)
 
-            result = await client.upload(file, sheet=sheet, labels=pairs, ttl_s=ttl_s, on_progress=report)
+            result = await client.upload(file, options=read_options, labels=pairs, ttl_s=ttl_s, on_progress=report)
         _print_upload(session, file, result)
         if watch_it:
             async with aclosing(client.watch([result.job_id], on_retry=session.note_retry)) as jobs:

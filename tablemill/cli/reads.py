@@ -9,7 +9,7 @@ from tablemill.cli.cells import cell_json, cell_text
 from tablemill.cli.session import Session, with_session
 from tablemill.cli.tables import ID_LETTERS, local_time, plain, table_of
 from tablemill.client import TablemillClient
-from tablemill.v1.record_pb2 import ColumnProfile, DataType, Record, RecordState
+from tablemill.v1.record_pb2 import ChoiceOrigin, ColumnProfile, DataType, ReadChoice, Record, RecordState
 
 REVISION = click.option(
     "--revision", type=click.IntRange(min=0), default=0, help="This version instead of the current one."
@@ -136,6 +136,8 @@ def print_record(session: Session, record: Record) -> None:
     if record.revision:
         shape = f"{record.row_count:,} rows x {record.column_count:,} columns"
         say(f"  clean    {shape}, {record.clean_size_bytes:,} bytes, revision {record.revision}", markup=False)
+    for choice in record.reading:
+        say(f"  {choice.name:8} {_choice(choice)}", markup=False)
     for key, value in sorted(record.labels.items()):
         say(f"  label    {key}={value}", markup=False)
     say(f"  job      {record.latest_job_id}\n  created  {local_time(record.create_time)}", markup=False)
@@ -145,6 +147,16 @@ def print_record(session: Session, record: Record) -> None:
         say(f"  [red]{escape(record.error.reason)}:[/] {escape(record.error.message)}")
     for warning in record.warnings:
         say(f"  [yellow]{escape(warning.code)}[/] ({warning.count:,}): {escape(warning.message)}")
+
+
+def _choice(choice: ReadChoice) -> str:
+    value = repr(choice.value) if len(choice.value) == 1 else choice.value or "none"
+    match choice.origin:
+        case ChoiceOrigin.CHOICE_ORIGIN_GIVEN:
+            return f"{value} (as asked for)"
+        case ChoiceOrigin.CHOICE_ORIGIN_DETECTED:
+            return f"{value} (detected, {choice.confidence:.0%} sure)"
+    return value
 
 
 def _profile_row(profile: ColumnProfile) -> tuple[str, ...]:

@@ -28,6 +28,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _DateOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DateOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DateOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DATE_ORDER_UNSPECIFIED: _DateOrder.ValueType  # 0
+    """Judge by the whole column; where nothing settles it, the column stays text."""
+    DATE_ORDER_DAY_FIRST: _DateOrder.ValueType  # 1
+    """03/04/2024 is 3 April."""
+    DATE_ORDER_MONTH_FIRST: _DateOrder.ValueType  # 2
+    """03/04/2024 is 4 March."""
+
+class DateOrder(_DateOrder, metaclass=_DateOrderEnumTypeWrapper):
+    """How days and months are ordered in dates like 03/04/2024."""
+
+DATE_ORDER_UNSPECIFIED: DateOrder.ValueType  # 0
+"""Judge by the whole column; where nothing settles it, the column stays text."""
+DATE_ORDER_DAY_FIRST: DateOrder.ValueType  # 1
+"""03/04/2024 is 3 April."""
+DATE_ORDER_MONTH_FIRST: DateOrder.ValueType  # 2
+"""03/04/2024 is 4 March."""
+Global___DateOrder: _TypeAlias = DateOrder  # noqa: Y015
+
 class _UploadState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -166,23 +190,60 @@ Global___UploadHeader: _TypeAlias = UploadHeader  # noqa: Y015
 
 @_typing.final
 class ReadOptions(_message.Message):
-    """How to read a file."""
+    """How to read a file. What is left out is detected; `Record.reading` tells what was used and how sure that is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SHEET_FIELD_NUMBER: _builtins.int
+    SHEET_NUMBER_FIELD_NUMBER: _builtins.int
+    HEADER_ROW_FIELD_NUMBER: _builtins.int
+    DELIMITER_FIELD_NUMBER: _builtins.int
+    QUOTE_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    NULL_TOKENS_FIELD_NUMBER: _builtins.int
+    DATE_ORDER_FIELD_NUMBER: _builtins.int
     sheet: _builtins.str
-    """Name of the sheet to read; empty for the first sheet that holds a table."""
+    """Name of the sheet to read; empty for the first visible one that holds cells."""
+    sheet_number: _builtins.int
+    """Place of the sheet to read, from 1, hidden ones counted; instead of `sheet`."""
+    header_row: _builtins.int
+    """The row that holds the column names, as a spreadsheet or an editor numbers rows, from 1; 0: there is none."""
+    delimiter: _builtins.str
+    """What separates the cells of a text file: 1 to 4 characters, no quote, line end, letter or digit."""
+    quote: _builtins.str
+    """The character around quoted cells of a text file; set and empty: none, quotes are ordinary characters."""
+    encoding: _builtins.str
+    """Encoding of a text file, for example "gb18030", "utf-16" or "windows-1252"."""
+    date_order: Global___DateOrder.ValueType
+    """For dates that begin with day or month."""
+    @_builtins.property
+    def null_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Texts that mean "no value" in every column, besides those of docs/cleaning.md; at most 50 of 1 to 64 characters."""
+
     def __init__(
         self,
         *,
         sheet: _builtins.str = ...,
+        sheet_number: _builtins.int = ...,
+        header_row: _builtins.int | None = ...,
+        delimiter: _builtins.str = ...,
+        quote: _builtins.str | None = ...,
+        encoding: _builtins.str = ...,
+        null_tokens: _abc.Iterable[_builtins.str] | None = ...,
+        date_order: Global___DateOrder.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_header_row", b"_header_row", "_quote", b"_quote", "header_row", b"header_row", "quote", b"quote"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sheet", b"sheet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_header_row", b"_header_row", "_quote", b"_quote", "date_order", b"date_order", "delimiter", b"delimiter", "encoding", b"encoding", "header_row", b"header_row", "null_tokens", b"null_tokens", "quote", b"quote", "sheet", b"sheet", "sheet_number", b"sheet_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__header_row: _TypeAlias = _typing.Literal["header_row"]  # noqa: Y015
+    _WhichOneofArgType__header_row: _TypeAlias = _typing.Literal["_header_row", b"_header_row"]  # noqa: Y015
+    _WhichOneofReturnType__quote: _TypeAlias = _typing.Literal["quote"]  # noqa: Y015
+    _WhichOneofArgType__quote: _TypeAlias = _typing.Literal["_quote", b"_quote"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__header_row) -> _WhichOneofReturnType__header_row | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__quote) -> _WhichOneofReturnType__quote | None: ...
 
 Global___ReadOptions: _TypeAlias = ReadOptions  # noqa: Y015
 

@@ -89,6 +89,34 @@ DATA_TYPE_TIMESTAMP: DataType.ValueType  # 6
 """Date and time of day without a zone, as spreadsheets hold it; microseconds."""
 Global___DataType: _TypeAlias = DataType  # noqa: Y015
 
+class _ChoiceOrigin:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChoiceOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChoiceOrigin.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHOICE_ORIGIN_UNSPECIFIED: _ChoiceOrigin.ValueType  # 0
+    """Never sent."""
+    CHOICE_ORIGIN_GIVEN: _ChoiceOrigin.ValueType  # 1
+    """The options of the upload."""
+    CHOICE_ORIGIN_DECLARED: _ChoiceOrigin.ValueType  # 2
+    """The file itself says so, for example by a byte order mark."""
+    CHOICE_ORIGIN_DETECTED: _ChoiceOrigin.ValueType  # 3
+    """Judged from the content."""
+
+class ChoiceOrigin(_ChoiceOrigin, metaclass=_ChoiceOriginEnumTypeWrapper):
+    """Who made a choice about how to read a file."""
+
+CHOICE_ORIGIN_UNSPECIFIED: ChoiceOrigin.ValueType  # 0
+"""Never sent."""
+CHOICE_ORIGIN_GIVEN: ChoiceOrigin.ValueType  # 1
+"""The options of the upload."""
+CHOICE_ORIGIN_DECLARED: ChoiceOrigin.ValueType  # 2
+"""The file itself says so, for example by a byte order mark."""
+CHOICE_ORIGIN_DETECTED: ChoiceOrigin.ValueType  # 3
+"""Judged from the content."""
+Global___ChoiceOrigin: _TypeAlias = ChoiceOrigin  # noqa: Y015
+
 @_typing.final
 class Record(_message.Message):
     """An uploaded file and what became of it. Every field is set by the server."""
@@ -133,6 +161,7 @@ class Record(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    READING_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """UUID v7 made by the server."""
     state: Global___RecordState.ValueType
@@ -183,6 +212,10 @@ class Record(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """When the record and its files are removed, for uploads with a `ttl`; unset keeps them."""
 
+    @_builtins.property
+    def reading(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadChoice]:
+        """How the file was read. Empty until it was, and in ListRecords."""
+
     def __init__(
         self,
         *,
@@ -204,14 +237,49 @@ class Record(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         expire_time: _timestamp_pb2.Timestamp | None = ...,
+        reading: _abc.Iterable[Global___ReadChoice] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "error", b"error", "expire_time", b"expire_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clean_size_bytes", b"clean_size_bytes", "column_count", b"column_count", "columns", b"columns", "crc32c", b"crc32c", "create_time", b"create_time", "error", b"error", "expire_time", b"expire_time", "file_name", b"file_name", "format", b"format", "labels", b"labels", "latest_job_id", b"latest_job_id", "record_id", b"record_id", "revision", b"revision", "row_count", b"row_count", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clean_size_bytes", b"clean_size_bytes", "column_count", b"column_count", "columns", b"columns", "crc32c", b"crc32c", "create_time", b"create_time", "error", b"error", "expire_time", b"expire_time", "file_name", b"file_name", "format", b"format", "labels", b"labels", "latest_job_id", b"latest_job_id", "reading", b"reading", "record_id", b"record_id", "revision", b"revision", "row_count", b"row_count", "size_bytes", b"size_bytes", "state", b"state", "update_time", b"update_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Record: _TypeAlias = Record  # noqa: Y015
+
+@_typing.final
+class ReadChoice(_message.Message):
+    """One thing that had to be settled to read the file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """What: "sheet", "encoding", "delimiter", "quote", "escape", "header_row" and the like."""
+    value: _builtins.str
+    """What was used; empty for none."""
+    origin: Global___ChoiceOrigin.ValueType
+    """Who chose it."""
+    confidence: _builtins.float
+    """How sure that is, 0 to 1. A figure of merit, not a probability."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+        origin: Global___ChoiceOrigin.ValueType = ...,
+        confidence: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "name", b"name", "origin", b"origin", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadChoice: _TypeAlias = ReadChoice  # noqa: Y015
 
 @_typing.final
 class Column(_message.Message):

@@ -15,7 +15,7 @@ from tablemill.v1 import data_service_pb2 as dpb
 from tablemill.v1 import ingest_service_pb2 as pb
 from tablemill.v1 import job_pb2, record_pb2
 from tests.conftest import Services
-from tests.rpc import Calls, chunk, header, reason_of, send, until_done, upload
+from tests.rpc import Calls, chunk, header, messages, reason_of, send, until_done, upload
 
 SMALL_CSV = "编号,值\n001,1\n002,2\n003,NA\n".encode()
 
@@ -143,6 +143,19 @@ async def test_a_picture_named_xlsx_is_refused_before_it_is_stored(calls: Calls)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await calls.ingest.UploadFile(send(parts))
     assert reason_of(caught.value) == ("INVALID_ARGUMENT", "FILE_FORMAT_UNSUPPORTED", {"detected": "png"})
+
+
+async def test_read_options_are_obeyed_and_echoed(calls: Calls) -> None:
+    parts = messages("id|n,m\n1|é,ß\n2|c\n".encode("latin-1"))
+    parts[0].header.options.CopyFrom(pb.ReadOptions(delimiter="|", encoding="latin-1"))
+    stored = await calls.ingest.UploadFile(send(parts))
+    states = await until_done(calls, stored.job_id)
+    assert states[-1].state == job_pb2.JOB_STATE_SUCCEEDED, states[-1].error
+    record = (await calls.ingest.GetRecord(pb.GetRecordRequest(record_id=stored.record_id))).record
+    assert [column.name for column in record.columns] == ["id", "n,m"]
+    reading = {choice.name: (choice.value, choice.origin, choice.confidence) for choice in record.reading}
+    assert reading["encoding"] == ("iso8859-1", record_pb2.CHOICE_ORIGIN_GIVEN, 1.0)
+    assert reading["delimiter"] == ("|", record_pb2.CHOICE_ORIGIN_GIVEN, 1.0)
 
 
 async def test_text_named_xlsx_is_read_by_its_content(calls: Calls) -> None:

@@ -60,7 +60,8 @@ async def ready(calls: Calls, database_url: str, file_store_url: str, tmp_path: 
         (claimed,) = await jobs.claim("ingest", limit=1, worker_id="w", lease_s=60, timeout_s=60)
         columns = [{"name": n, "type": t, "source_name": n, "null_count": 0} for n, t in TYPES.items()]
         warning = {"code": "TOTALS_ROW", "message": "m", "message_zh": "信", "rows": [7], "count": 1}
-        clean = CleanData("csv", await store.put_file("clean/test", path), None, ROWS, columns, _profile(6), [warning])
+        stored_clean = await store.put_file("clean/test", path)
+        clean = CleanData("csv", stored_clean, None, ROWS, columns, _profile(6), [warning], [])
         async with pool.connection() as connection, connection.transaction():
             await jobs.succeed(connection, claimed.lease)
             await publish_clean_data(connection, "local", UUID(stored.record_id), clean, Origin(claimed.lease.job_id))

@@ -219,6 +219,26 @@ BAD_HEADERS = {
     "label value": pb.UploadHeader(request_id=str(uuid4()), file_name="a.csv", labels={"a": "x" * 257}),
     "labels": pb.UploadHeader(request_id=str(uuid4()), file_name="a", labels={f"k{i}": "" for i in range(17)}),
     "sheet": pb.UploadHeader(request_id=str(uuid4()), file_name="a", options=pb.ReadOptions(sheet="a\0")),
+    **{
+        f"options {number}": pb.UploadHeader(request_id=str(uuid4()), file_name="a", options=options)
+        for number, options in enumerate(
+            [
+                pb.ReadOptions(sheet="a", sheet_number=1),
+                pb.ReadOptions(sheet_number=-1),
+                pb.ReadOptions(header_row=201),
+                pb.ReadOptions(delimiter="a"),
+                pb.ReadOptions(delimiter="|||||"),
+                pb.ReadOptions(delimiter=";", quote=";"),
+                pb.ReadOptions(quote="''"),
+                pb.ReadOptions(encoding="rot13"),
+                pb.ReadOptions(encoding="no-such"),
+                pb.ReadOptions(encoding="a\0"),
+                pb.ReadOptions(null_tokens=["x"] * 51),
+                pb.ReadOptions(null_tokens=[""]),
+                pb.ReadOptions(date_order=7),  # type: ignore[arg-type]
+            ]
+        )
+    },
 }
 
 

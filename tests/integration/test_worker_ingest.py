@@ -67,7 +67,7 @@ async def _add(jobs: Jobs, store: ObjectStore, data: bytes, *, stored: bool = Tr
     name = f"raw/{record_id}-1"
     if stored:
         await store.put(name, [data], google_crc32c.value(data))
-    args = {"file_name": "数据.csv", "raw_object": name, "raw_size_bytes": len(data), "sheet": ""}
+    args = {"file_name": "数据.csv", "raw_object": name, "raw_size_bytes": len(data), "options": {}}
     record = NewRecord(record_id, "o", "数据.csv", {}, name, len(data), google_crc32c.value(data))
     async with jobs.pool.connection() as connection, connection.transaction():
         await insert_record(connection, record)

@@ -32,7 +32,7 @@ class IngestArgs(BaseModel):
     file_name: str
     raw_object: str
     raw_size_bytes: int
-    sheet: str = ""
+    options: dict[str, Any] = {}
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ async def run(context: JobContext, args: IngestArgs) -> IngestResult:
     await _download(context, args, source)
     found = await context.isolated(
         "worker_service.conversion:convert_file",
-        {"source": str(source), "out_dir": str(out_dir), "file_name": args.file_name, "sheet": args.sheet},
+        {"source": str(source), "out_dir": str(out_dir), "file_name": args.file_name, "options": args.options},
     )
     # Names that only this attempt uses: whoever lost the lease cannot touch what a record points at.
     name = f"{job.record_id}/{job.lease.job_id}-{job.lease.token}.parquet"

@@ -88,6 +88,7 @@ def convert(
         sheet=opened.sheet,
         encoding=opened.encoding,
         delimiter=opened.delimiter,
+        reading=tuple(opened.reading),
         cleaning_version=CLEANING_VERSION,
         row_count=intake.row_count,
         column_count=len(columns.names),

@@ -8,7 +8,7 @@ from .csv_tolerant import Lines, Repairs, batches, fit, records
 from .dialect import Dialect
 from .errors import ErrorCode, TableError, limit_exceeded
 from .grid import HEAD_ROWS, Batch, Merge, Overflow
-from .model import Limits
+from .model import Limits, ReadOptions
 from .text_lines import TextFile
 
 _BLOCK_BYTES = 1 << 22
@@ -63,7 +63,7 @@ class CsvGrid:
         return False
 
 
-def open_csv(file: TextFile, limits: Limits, on_bytes: Callable[[int], None]) -> CsvGrid:
+def open_csv(file: TextFile, options: ReadOptions, limits: Limits, on_bytes: Callable[[int], None]) -> CsvGrid:
     """Look at the first mebibyte of ``file``; raises TableError EMPTY_FILE, NOT_TABULAR or LIMIT_EXCEEDED."""
     sample = file.sample()
     if not any(line.strip() for line in sample):
@@ -72,7 +72,7 @@ def open_csv(file: TextFile, limits: Limits, on_bytes: Callable[[int], None]) ->
         raise TableError(
             ErrorCode.NOT_TABULAR, "The file is one very long line, not rows of cells; export it as CSV with line ends."
         )
-    found = dialect.detect(sample)
+    found = dialect.detect(sample, options.delimiter)
     if found.width > limits.max_columns:
         raise limit_exceeded("max_columns", limits.max_columns, f"{found.width:,} columns", "split the table.")
     repairs = Repairs()

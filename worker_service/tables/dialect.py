@@ -15,12 +15,14 @@ class Dialect:
     width: int
 
 
-def detect(lines: list[str]) -> Dialect:
+def detect(lines: list[str], asked: str = "") -> Dialect:
     """The delimiter under which most lines have the same number of cells, and that number.
 
-    A file in which no delimiter is consistent is one column wide.
+    A file in which no delimiter is consistent is one column wide. ``asked`` is the delimiter if the caller knows it.
     """
     sample = [line for line in lines[:_SAMPLE_LINES] if line.strip()]
+    if asked:
+        return Dialect(asked, _modal_width(sample, asked)[0])
     best, best_score = Dialect(",", 1), 0.0
     for rank, delimiter in enumerate(_DELIMITERS):
         width, share = _modal_width(sample, delimiter)

@@ -19,6 +19,8 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+_WITHOUT_BOM = {"utf-8-sig": "utf-8", "ascii": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+
 # Frequent characters of clinical tables and of plain prose; a decoding that yields them is likely right.
 _SIMPLIFIED = frozenset(
     "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后"
@@ -37,11 +39,11 @@ _WESTERN = frozenset("éèêëàâäáãåçôöóòõøùûüúîïíìñßæœ
 
 @dataclass(frozen=True)
 class Encoding:
-    """A codec name Python knows, the BOM's length in bytes, and whether it had to be guessed."""
+    """A codec name Python knows, the BOM's length in bytes, and how sure the name is (1: certain)."""
 
     name: str
     bom_bytes: int = 0
-    guessed: bool = False
+    confidence: float = 1.0
 
 
 def detect(path: Path) -> Encoding | None:
@@ -57,6 +59,14 @@ def detect(path: Path) -> Encoding | None:
     if valid_utf8:
         return Encoding("utf-8")
     return _best_legacy(evidence)
+
+
+def as_asked(start: bytes, name: str) -> Encoding:
+    """The encoding the caller asked for; a BOM of that encoding in ``start`` is skipped and settles the byte order."""
+    for bom, found in _BOMS:
+        if start.startswith(bom) and found.startswith(name.removesuffix("-sig")):
+            return Encoding(found, len(bom))
+    return Encoding(_WITHOUT_BOM.get(name, name))
 
 
 def _wide_encoding(start: bytes) -> str | None:
@@ -113,7 +123,7 @@ def _best_legacy(evidence: bytes) -> Encoding | None:
         score = _score(lines, name, weigh)
         if score > best_score + 1e-9:
             best, best_score = name, score
-    return Encoding(best, guessed=True) if best and best_score >= 0.2 else None
+    return Encoding(best, confidence=round(min(best_score, 0.99), 2)) if best and best_score >= 0.2 else None
 
 
 def _score(lines: list[bytes], name: str, weigh: Callable[[str, bool], float]) -> float:

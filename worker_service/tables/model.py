@@ -29,9 +29,31 @@ class Limits:
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the caller may choose. ``sheet`` is a name; empty means the first visible sheet with cells."""
+    """What the caller may choose; empty or None: detect it.
+
+    ``sheet`` is a name, ``sheet_number`` a place from 1. ``header_row`` is a 1-based source row, 0 if there is none.
+    ``quote`` is one character, empty if quotes are ordinary characters. ``null_tokens`` count in every column,
+    besides the listed ones.
+    """
 
     sheet: str = ""
+    sheet_number: int = 0
+    header_row: int | None = None
+    delimiter: str = ""
+    quote: str | None = None
+    encoding: str = ""
+    null_tokens: tuple[str, ...] = ()
+    date_order: Literal["", "day_first", "month_first"] = ""
+
+
+@dataclass(frozen=True)
+class ReadChoice:
+    """One thing that had to be settled to read the file, who chose it, and how sure that is (0 to 1)."""
+
+    name: str
+    value: str
+    origin: Literal["given", "declared", "detected"]
+    confidence: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -154,6 +176,7 @@ class ConversionReport:
     sheet: str
     encoding: str
     delimiter: str
+    reading: tuple[ReadChoice, ...]
     cleaning_version: str
     row_count: int
     column_count: int

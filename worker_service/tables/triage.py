@@ -4,7 +4,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .encoding import Encoding
+from .encoding import Encoding, as_asked
 from .encoding import detect as detect_encoding
 from .errors import ErrorCode, TableError
 
@@ -39,8 +39,11 @@ class Found:
     encoding: Encoding | None = None
 
 
-def identify(source: Path) -> Found:
-    """Look at the content of ``source``; raises TableError for everything that is no readable table."""
+def identify(source: Path, encoding: str = "") -> Found:
+    """Look at the content of ``source``; raises TableError for everything that is no readable table.
+
+    ``encoding`` is the one to read text in, if the caller knows it.
+    """
     with source.open("rb") as file:
         start = file.read(_SEARCH_BYTES)
     if not start:
@@ -52,7 +55,7 @@ def identify(source: Path) -> Found:
     for magic, name in _FOREIGN:
         if start.startswith(magic) and not (magic.isalnum() and _is_plain_text(start)):
             raise _unsupported(name)
-    return _text(source, start)
+    return _text(source, start, encoding)
 
 
 def extension_mismatch(file_name: str, kind: str) -> str | None:
@@ -113,8 +116,8 @@ def _find_any(source: Path, needles: tuple[bytes, ...]) -> bool:
     return False
 
 
-def _text(source: Path, start: bytes) -> Found:
-    encoding = detect_encoding(source)
+def _text(source: Path, start: bytes, asked: str) -> Found:
+    encoding = as_asked(start, asked) if asked else detect_encoding(source)
     if encoding is None:
         raise _unsupported("binary")
     text = start[encoding.bom_bytes : 65_536].decode(encoding.name, errors="replace")

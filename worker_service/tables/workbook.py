@@ -10,7 +10,7 @@ from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
 from .errors import ErrorCode, TableError, limit_exceeded
 from .grid import Grid, Irregular
 from .messages import WarningCode
-from .model import Limits, TableWarning, warning
+from .model import Limits, ReadOptions, TableWarning, warning
 from .sheet_grid import SheetGrid, StreamGrid, load, native_merges
 from .xlsx_package import Package, Sheet
 from .xlsx_scan import SheetScan, scan
@@ -31,7 +31,7 @@ class Opened:
     long_numbers: list[tuple[int, int]] = field(default_factory=list)  # (1-based row, 0-based column)
 
 
-def open_xlsx(path: Path, wanted: str, limits: Limits, folder: Path, on_bytes: Callable[[int], None]) -> Opened:
+def open_xlsx(path: Path, wanted: ReadOptions, limits: Limits, folder: Path, on_bytes: Callable[[int], None]) -> Opened:
     """Open ``wanted`` (or the first visible sheet with cells) of an xlsx workbook.
 
     Raises TableError: FILE_CORRUPT, UNSAFE_XML, LIMIT_EXCEEDED, EMPTY_FILE or NOT_TABULAR (no such sheet).
@@ -56,7 +56,7 @@ def open_xlsx(path: Path, wanted: str, limits: Limits, folder: Path, on_bytes: C
     return Opened(grid, sheet.name, book.date1904, told, found.long_numbers)
 
 
-def open_native(path: Path, wanted: str) -> Opened:
+def open_native(path: Path, wanted: ReadOptions) -> Opened:
     """Open a sheet of an xls, xlsb or ods workbook; errors as open_xlsx."""
     try:
         book = CalamineWorkbook.from_path(path)
@@ -82,20 +82,25 @@ def open_native(path: Path, wanted: str) -> Opened:
     raise _no_cells()
 
 
-def _candidates(sheets: list[Sheet], wanted: str) -> list[Sheet]:
+def _candidates(sheets: list[Sheet], wanted: ReadOptions) -> list[Sheet]:
     """The sheets to try in order: the one asked for, or the visible ones before the hidden ones."""
-    if not wanted:
+    if wanted.sheet_number:
+        asked = f"sheet number {wanted.sheet_number}"
+        chosen = [sheet for sheet in sheets if sheet.index == wanted.sheet_number - 1]
+    elif wanted.sheet:
+        asked = f"sheet named {wanted.sheet!r}"
+        chosen = [sheet for sheet in sheets if sheet.name == wanted.sheet]
+    else:
         return sorted(sheets, key=lambda sheet: not sheet.visible)
-    named = [sheet for sheet in sheets if sheet.name == wanted]
-    if not named:
+    if not chosen:
         names = ", ".join(sheet.name for sheet in sheets)
         raise TableError(
             ErrorCode.NOT_TABULAR,
-            f"The workbook has no sheet named {wanted!r}; it has: {names}.",
+            f"The workbook has no {asked}; it has: {names}.",
             metadata={"sheets": names},
-            sheet=wanted,
+            sheet=wanted.sheet or None,
         )
-    return named
+    return chosen
 
 
 def _check_bounds(found: SheetScan, sheet: str, limits: Limits) -> None:

@@ -17,6 +17,8 @@ CREATE TABLE records (
     raw_size_bytes   bigint NOT NULL,
     raw_crc32c       bigint NOT NULL,
     format           text,
+    -- How the raw file was read.
+    reading          jsonb,
     -- The version that readers get; NULL while there is none.
     revision         bigint,
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -123,6 +123,22 @@ async def test_upload_and_watch_print_ids_and_stages(fake: FakeServer, file: Pat
     assert dict(fake.ingest.streams[0].header.labels) == {"ward": "3"}
 
 
+async def test_read_options_reach_the_server(fake: FakeServer, file: Path) -> None:
+    flags = ("--header-row", "0", "--delimiter", "tab", "--quote", "none", "--encoding", "gbk", "--null-token", "x")
+    more = ("--null-token", "y", "--date-order", "month-first", "--sheet-number", "2")
+    finished = await tablemill("upload", file, *flags, *more, server=fake.address)
+    assert (finished.code, finished.err) == (0, "")
+    assert fake.ingest.streams[0].header.options == pb.ReadOptions(
+        sheet_number=2,
+        header_row=0,
+        delimiter="\t",
+        quote="",
+        encoding="gbk",
+        null_tokens=["x", "y"],
+        date_order=pb.DATE_ORDER_MONTH_FIRST,
+    )
+
+
 async def test_json_prints_one_object_per_event(fake: FakeServer, file: Path) -> None:
     finished = await tablemill("upload", file, "--json", server=fake.address)
     (upload,) = fake.ingest.uploads.values()

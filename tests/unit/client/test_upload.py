@@ -46,7 +46,7 @@ def stored(fake: FakeServer) -> bytes:
 async def test_a_file_is_sent_as_header_chunks_and_finish(
     client: TablemillClient, fake: FakeServer, file: Path
 ) -> None:
-    result = await client.upload(file, labels={"ward": "3"}, sheet="住院病例")
+    result = await client.upload(file, labels={"ward": "3"}, options=pb.ReadOptions(sheet="住院病例"))
     (stream,) = fake.ingest.streams
     assert stream.header.file_name == "病例.xlsx"
     assert stream.header.size_bytes == len(CONTENT)

@@ -41,7 +41,7 @@ class Converter:
         self.runs = 0
 
     def __call__(
-        self, data: bytes | str, name: str = "table.csv", *, sheet: str = "", limits: Limits | None = None
+        self, data: bytes | str, name: str = "table.csv", *, limits: Limits | None = None, **options: Any
     ) -> Result:
         self.runs += 1
         out = self.folder / f"run{self.runs}"
@@ -53,7 +53,7 @@ class Converter:
             source,
             out,
             file_name=name,
-            options=ReadOptions(sheet=sheet),
+            options=ReadOptions(**options),
             limits=limits or Limits(),
             on_progress=progress.append,
         )
