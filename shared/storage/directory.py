@@ -67,6 +67,16 @@ class DirectoryStore:
         finally:
             file.close()
 
+    async def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """Return those bytes."""
+
+        def read() -> bytes:
+            with self._open(name) as file:
+                file.seek(offset)
+                return file.read(size_bytes)
+
+        return await self._run(read)
+
     async def get_file(self, name: str, path: Path) -> None:
         """Copy the object to `path`."""
 
@@ -75,10 +85,6 @@ class DirectoryStore:
                 shutil.copyfileobj(source, target, _PIECE_BYTES)
 
         await self._run(copy)
-
-    def local_path(self, name: str) -> Path | None:
-        """Return the object's file."""
-        return self._path(name)
 
     async def delete(self, names: Sequence[str]) -> None:
         """Remove the objects' files; the parts of one writer go together, with their one file."""

@@ -125,19 +125,23 @@ class GcsStore:
         """Yield the bytes from `offset` on, fetched in ranges."""
         blob = await self._run(self._existing, name)
         while offset < blob.size:
-            end = min(offset + _RANGE_BYTES, blob.size)
-            data: bytes = await self._run(
-                blob.download_as_bytes,
-                start=offset,
-                end=end - 1,
-                raw_download=True,
-                checksum=None,
-                timeout=_TIMEOUT_S,
-                retry=_RETRY,
-            )
+            data = await self.read_range(name, offset, min(_RANGE_BYTES, blob.size - offset))
             for start in range(0, len(data), _PIECE_BYTES):
                 yield data[start : start + _PIECE_BYTES]
             offset += len(data)
+
+    async def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """Return those bytes, in one request."""
+        data: bytes = await self._run(
+            self._bucket.blob(name).download_as_bytes,
+            start=offset,
+            end=offset + size_bytes - 1,
+            raw_download=True,
+            checksum=None,
+            timeout=_TIMEOUT_S,
+            retry=_RETRY,
+        )
+        return data
 
     async def get_file(self, name: str, path: Path) -> None:
         """Download the object to `path`; the library verifies its checksum."""
@@ -148,11 +152,6 @@ class GcsStore:
             )
 
         await self._run(download)
-
-    def local_path(self, name: str) -> Path | None:
-        """Return None: objects lie elsewhere."""
-        del name
-        return None
 
     async def delete(self, names: Sequence[str]) -> None:
         """Remove objects."""

@@ -67,11 +67,11 @@ class ObjectStore(Protocol):
     def read(self, name: str, offset: int = 0) -> AsyncIterator[bytes]:
         """Yield the bytes from `offset` to the end in pieces of at most 1 MiB. Raises ObjectMissing."""
 
+    async def read_range(self, name: str, offset: int, size_bytes: int) -> bytes:
+        """Return the `size_bytes` bytes from `offset` on, fewer only at the end. Raises ObjectMissing."""
+
     async def get_file(self, name: str, path: Path) -> None:
         """Write the object to `path`, in constant memory. Raises ObjectMissing."""
-
-    def local_path(self, name: str) -> Path | None:
-        """Return where the object lies on this machine, or None when it lies elsewhere."""
 
     async def delete(self, names: Sequence[str]) -> None:
         """Remove objects; those that do not exist are fine."""
