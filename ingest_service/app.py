@@ -10,7 +10,10 @@ from typing import Any
 from ingest_service.data_servicer import DataServicer
 from ingest_service.ingest_servicer import IngestServicer
 from ingest_service.ops_servicer import OpsServicer
-from ingest_service.reads.cache import CleanDataCache
+from ingest_service.reads.cache import ReadCache
+from ingest_service.reads.clean_file import CleanFiles
+from ingest_service.reads.preview import Previews
+from ingest_service.reads.streams import ReadStreams
 from ingest_service.settings import IngestSettings
 from ingest_service.upload.admission import Admission
 from ingest_service.upload.commit import Committer
@@ -40,12 +43,14 @@ class IngestApp:
     background: list[Coroutine[Any, Any, None]]
     receiver: UploadReceiver
     hub: WatchHub
+    streams: ReadStreams
     drain_grace_s: float
 
     async def drain(self) -> None:
-        """Stop taking calls; let open uploads finish, tell watchers to go elsewhere; then stop the server."""
+        """Stop taking calls; let open uploads and reads finish, tell watchers to go elsewhere; then stop the server."""
         await self.server.say_not_serving()
-        await asyncio.gather(self.hub.drain(), self.receiver.drain(self.drain_grace_s))
+        grace_s = self.drain_grace_s
+        await asyncio.gather(self.hub.drain(), self.receiver.drain(grace_s), self.streams.drain(grace_s))
         await self.server.stop(_STOP_GRACE_S)
 
 
@@ -55,8 +60,6 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
     async with contextlib.AsyncExitStack() as held:
         store = open_store(settings.store_url, emulator_url=settings.storage_emulator_host)
         held.push_async_callback(store.close)
-        cache = CleanDataCache(store, settings.cache_dir, max_bytes=settings.cache_bytes)
-        held.callback(cache.close)
         decoders = ThreadPoolExecutor(_DECODER_THREADS, thread_name_prefix="decoder")
         held.callback(decoders.shutdown, wait=False, cancel_futures=True)
         pool = await held.enter_async_context(
@@ -72,6 +75,9 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
             Admission(max_uploads=settings.max_uploads, max_uploads_per_owner=settings.max_uploads_per_owner),
             UploadLimits(settings.max_file_bytes, settings.upload_idle_s, settings.upload_min_bytes_per_s),
         )
+        cache = ReadCache(max_bytes=settings.read_cache_bytes)
+        files = CleanFiles(store, decoders, cache)
+        streams = ReadStreams(max_streams=settings.max_reads)
         hub = WatchHub(jobs, poll_s=settings.watch_poll_s, max_watches=settings.max_watches)
         listener = Listener(settings.database_url, _NAME, [CHANGED_CHANNEL], on_hint=hub.on_hint, on_gap=hub.on_gap)
         operations = OpsServicer(Operations(pool), notifier, attempts=settings.job_max_attempts)
@@ -85,7 +91,7 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
                 ),
                 Service(
                     "tablemill.v1.DataService",
-                    DataServicer(records, store, cache, decoders),
+                    DataServicer(records, store, files, Previews(files, cache), streams),
                     data_service_pb2_grpc.add_DataServiceServicer_to_server,
                 ),
                 Service("tablemill.v1.OpsService", operations, ops_service_pb2_grpc.add_OpsServiceServicer_to_server),
@@ -98,4 +104,4 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
             hub.run(listener.up),
             server.follow_health(BackendHealth(listener, store)),
         ]
-        yield IngestApp(server, background, receiver, hub, settings.drain_grace_s)
+        yield IngestApp(server, background, receiver, hub, streams, settings.drain_grace_s)

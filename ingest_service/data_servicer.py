@@ -1,8 +1,7 @@
 """DataService: reads of clean data."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import PurePath
 from typing import Any
 
@@ -10,8 +9,11 @@ from ingest_service import fields, messages
 from ingest_service.auth import owner_of
 from ingest_service.found import found_version, not_ready
 from ingest_service.paging import decode_token, encode_token
-from ingest_service.reads.cache import CleanDataCache
-from ingest_service.reads.preview import read_rows
+from ingest_service.reads.arrow_stream import batch_messages, schema_message
+from ingest_service.reads.batches import read_batches
+from ingest_service.reads.clean_file import CleanFile, CleanFiles
+from ingest_service.reads.preview import Previews
+from ingest_service.reads.streams import ReadStreams
 from shared.errors import FailedPrecondition, OutOfRange, invalid_field
 from shared.records.model import Record
 from shared.records.records import Records
@@ -29,33 +31,27 @@ class DataServicer(pb_grpc.DataServiceServicer):
     """Answers tablemill.v1.DataService; the protos say what each method promises."""
 
     def __init__(
-        self, records: Records, store: ObjectStore, cache: CleanDataCache, decoders: ThreadPoolExecutor
+        self, records: Records, store: ObjectStore, files: CleanFiles, previews: Previews, streams: ReadStreams
     ) -> None:
         self._records = records
         self._store = store
-        self._cache = cache
-        self._decoders = decoders
+        self._files = files
+        self._previews = previews
+        self._streams = streams
 
-    async def PreviewRecord(  # noqa: D102, N802
-        self, request: pb.PreviewRecordRequest, context: Any
-    ) -> pb.PreviewRecordResponse:
+    async def PreviewRecord(self, request: pb.PreviewRecordRequest, context: Any) -> bytes:  # type: ignore[override]  # noqa: D102, N802
         offset = fields.not_negative("row_offset", request.row_offset)
         limit = fields.page_limit("row_limit", request.row_limit, default=_ROWS, most=_MAX_ROWS)
-        record = await self._record(context, request)
-        if record.clean_object is None or record.columns is None:
-            raise not_ready(record)
-        async with self._cache.file(record.clean_object) as path:
-            names, rows, truncated = await asyncio.get_running_loop().run_in_executor(
-                self._decoders, read_rows, path, list(request.columns), offset, limit
-            )
-        by_name = {column["name"]: column for column in record.columns}
-        return pb.PreviewRecordResponse(
-            columns=[messages.column_message(by_name[name]) for name in names],
-            rows=rows,
-            row_count=record.row_count or 0,
-            truncated=truncated,
+        record, file = await self._clean(context, request)
+        page = await self._previews.page(file, request.columns, offset, limit)
+        by_name = {column["name"]: column for column in record.columns or ()}
+        rest = pb.PreviewRecordResponse(
+            columns=[messages.column_message(by_name[name]) for name in page.columns],
+            row_count=file.row_count,
+            truncated=page.truncated,
             revision=record.revision,
         )
+        return b"".join((rest.SerializeToString(), *page.rows))
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:  # noqa: D102, N802
         limit = fields.page_limit("page_size", request.page_size, default=_COLUMNS, most=_MAX_COLUMNS)
@@ -80,9 +76,32 @@ class DataServicer(pb_grpc.DataServiceServicer):
             response.columns.append(message)
         return response
 
+    async def ReadRows(self, request: pb.ReadRowsRequest, context: Any) -> AsyncGenerator[bytes]:  # type: ignore[override]  # noqa: D102, N802
+        async with aclosing(self._streams.admit(self._rows(request, context))) as parts:
+            async for part in parts:
+                yield part
+
     async def ReadFile(  # noqa: D102, N802
         self, request: pb.ReadFileRequest, context: Any
-    ) -> AsyncIterator[pb.ReadFileResponse]:
+    ) -> AsyncGenerator[pb.ReadFileResponse]:
+        async with aclosing(self._streams.admit(self._file(request, context))) as parts:
+            async for part in parts:
+                yield part
+
+    async def _rows(self, request: pb.ReadRowsRequest, context: Any) -> AsyncGenerator[bytes]:
+        offset = fields.not_negative("row_offset", request.row_offset)
+        limit = fields.not_negative("row_limit", request.row_limit)
+        record, file = await self._clean(context, request)
+        names = file.checked_columns(request.columns)
+        rows = range(offset, file.checked_rows(offset, limit))
+        schema = file.schema_of(names)
+        yield schema_message(schema, record.revision, file.row_count, offset)
+        async with aclosing(read_batches(self._files, file, names, rows, batch_messages)) as batches:
+            async for parts in batches:
+                for part in parts:
+                    yield part
+
+    async def _file(self, request: pb.ReadFileRequest, context: Any) -> AsyncGenerator[pb.ReadFileResponse]:
         offset = fields.not_negative("offset", request.offset)
         record = await self._record(context, request)
         name, info = _file_of(record, request.kind)
@@ -93,8 +112,18 @@ class DataServicer(pb_grpc.DataServiceServicer):
             yield pb.ReadFileResponse(data=data, offset=offset)
             offset += len(data)
 
+    async def _clean(
+        self, context: Any, request: pb.PreviewRecordRequest | pb.ReadRowsRequest
+    ) -> tuple[Record, CleanFile]:
+        record = await self._record(context, request)
+        if record.clean_object is None:
+            raise not_ready(record)
+        return record, await self._files.open(record.clean_object, record.clean_size_bytes or 0)
+
     async def _record(
-        self, context: Any, request: pb.PreviewRecordRequest | pb.GetProfileRequest | pb.ReadFileRequest
+        self,
+        context: Any,
+        request: pb.PreviewRecordRequest | pb.GetProfileRequest | pb.ReadRowsRequest | pb.ReadFileRequest,
     ) -> Record:
         revision = fields.not_negative("revision", request.revision)
         record_id = fields.uuid_field("record_id", request.record_id)

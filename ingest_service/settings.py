@@ -1,8 +1,5 @@
 """Settings of the ingest service."""
 
-import tempfile
-from pathlib import Path
-
 from pydantic import Field
 
 from shared.settings import ServiceSettings
@@ -27,8 +24,7 @@ class IngestSettings(ServiceSettings):
     watch_poll_s: float = Field(
         5.0, description="Seconds between re-reads of watched jobs, should events be lost", gt=0
     )
-    cache_dir: Path = Field(
-        default_factory=lambda: Path(tempfile.gettempdir()) / "tablemill-cache",
-        description="Directory of the clean-data cache; below it every process uses a folder of its own",
+    max_reads: int = Field(64, description="ReadRows and ReadFile streams open at once on this process at most", gt=0)
+    read_cache_bytes: int = Field(
+        64 << 20, description="Memory for footers and decoded rows of clean data that previews come back to", gt=0
     )
-    cache_bytes: int = Field(4 << 30, description="Size of the clean-data cache at most", gt=0)

@@ -21,6 +21,7 @@ RPC_SECONDS = Histogram(
 )
 UPLOAD_BYTES = Counter("tablemill_upload_bytes_total", "Bytes received by UploadFile")
 UPLOADS_ACTIVE = Gauge("tablemill_uploads_active", "UploadFile streams open on this process")
+READ_STREAMS = Gauge("tablemill_read_streams", "ReadRows and ReadFile streams open on this process")
 WATCH_STREAMS = Gauge("tablemill_watch_streams", "WatchStatus streams open on this process")
 LISTENER_UP = Gauge("tablemill_listener_up", "1 while the LISTEN session is proven alive, else 0")
 NOTIFICATIONS = Counter("tablemill_notifications_total", "Notifications received, by channel", ["channel"])

@@ -6,12 +6,13 @@ from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from tablemill.channel import open_channel
 from tablemill.downloading import Download, DownloadCallback, DownloadResult
 from tablemill.errors import TablemillError, answer_of
 from tablemill.operations import Operations
+from tablemill.reading import RowsRead
 from tablemill.retrying import RetryPolicy
 from tablemill.sources import FileSource, StreamSource
 from tablemill.uploading import ProgressCallback, Upload, UploadPlan, UploadResult
@@ -20,6 +21,9 @@ from tablemill.v1.ingest_service_pb2 import ReadOptions
 from tablemill.v1.job_pb2 import Job
 from tablemill.v1.record_pb2 import ColumnProfile, Record
 from tablemill.watching import RetryCallback, Watch
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 DEFAULT_HEARTBEAT_S = 15.0
 
@@ -161,6 +165,60 @@ class TablemillClient:
             record_id=record_id, row_offset=row_offset, row_limit=row_limit, columns=columns, revision=revision
         )
         return await answer_of(self._data.PreviewRecord(request))
+
+    async def read_rows(
+        self,
+        record_id: str,
+        *,
+        columns: Sequence[str] = (),
+        row_offset: int = 0,
+        row_limit: int = 0,
+        revision: int = 0,
+    ) -> "AsyncGenerator[pa.RecordBatch]":
+        """Yield the clean data as Arrow record batches of about 1 MiB; a broken stream is resumed. Needs pyarrow.
+
+        Args:
+            record_id: The record.
+            columns: Their names, in the order wanted; empty for all.
+            row_offset: First row, from 0.
+            row_limit: At most this many rows; 0 for all.
+            revision: Which version; 0 for the current one. All batches are of one version.
+
+        Raises:
+            UnavailableError: The rows could not be read within the retry policy.
+        """
+        read = self.open_rows(record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision)
+        async with aclosing(read.batches()) as batches:
+            async for batch in batches:
+                yield batch
+
+    async def read_table(
+        self,
+        record_id: str,
+        *,
+        columns: Sequence[str] = (),
+        row_offset: int = 0,
+        row_limit: int = 0,
+        revision: int = 0,
+    ) -> "pa.Table":
+        """Return what `read_rows` yields as one table: `table.to_pandas()`, `polars.from_arrow(table)`."""
+        read = self.open_rows(record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision)
+        return await read.table()
+
+    def open_rows(
+        self,
+        record_id: str,
+        *,
+        columns: Sequence[str] = (),
+        row_offset: int = 0,
+        row_limit: int = 0,
+        revision: int = 0,
+    ) -> RowsRead:
+        """Return the read behind `read_rows`, for those who want the Arrow IPC bytes themselves: no pyarrow needed."""
+        request = data_service_pb2.ReadRowsRequest(
+            record_id=record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision
+        )
+        return RowsRead(self._data, request, self._retry)
 
     async def profile(
         self, record_id: str, *, page_size: int = 200, revision: int = 0

@@ -18,8 +18,9 @@ CHUNK_BYTES = 256 << 10
 class Calls:
     """The stubs of one channel."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, address: str = "") -> None:
         self.channel = channel
+        self.address = address
         self.ingest = ingest_service_pb2_grpc.IngestServiceStub(channel)
         self.data = data_service_pb2_grpc.DataServiceStub(channel)
         self.ops = ops_service_pb2_grpc.OpsServiceStub(channel)

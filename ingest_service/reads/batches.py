@@ -4,7 +4,7 @@ Whoever takes them slowly slows the decoding down; never more than two row group
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from functools import partial
 from itertools import repeat
@@ -23,10 +23,10 @@ T = TypeVar("T")
 async def read_batches(
     files: CleanFiles,
     file: CleanFile,
-    names: Sequence[str],
+    names: list[str],
     rows: range,
     make: Callable[[int, pa.RecordBatch], T],
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T]:
     """Yield `make(first_row, batch)`, run on a decoder thread, for these rows of the columns `names`.
 
     Raises StoreError, and what `make` raises.
@@ -47,7 +47,7 @@ def _made(
     source: pq.ParquetFile,
     file: CleanFile,
     group: int,
-    names: Sequence[str],
+    names: list[str],
     rows: range,
     make: Callable[[int, pa.RecordBatch], T],
 ) -> Iterator[T]:
@@ -62,7 +62,7 @@ def _made(
             return
 
 
-async def _one_ahead(works: Iterable[Callable[[], Awaitable[T]]]) -> AsyncIterator[T]:
+async def _one_ahead(works: Iterable[Callable[[], Awaitable[T]]]) -> AsyncGenerator[T]:
     """Yield the result of each work in order; while the caller uses one, the next is under way."""
     ahead: asyncio.Task[T] | None = None
     try:

@@ -50,7 +50,7 @@ def encode_rows(batches: Sequence[pa.RecordBatch]) -> list[bytes]:
     ]
 
 
-def _encode_column(column: pa.Array[Any]) -> list[bytes]:
+def _encode_column(column: "pa.Array[Any]") -> list[bytes]:
     encode = _encoder(column.type)
     return [_NULL if value is None else encode(value) for value in column.to_pylist()]
 

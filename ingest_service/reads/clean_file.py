@@ -42,6 +42,10 @@ class CleanFile:
         """Rows of the whole table."""
         return self.group_starts[-1]
 
+    def schema_of(self, names: Sequence[str]) -> pa.Schema:
+        """Return the schema of these columns, in this order."""
+        return pa.schema([self.schema.field(name) for name in names])
+
     def checked_columns(self, columns: Sequence[str]) -> list[str]:
         """Return the names asked for, all when none are. Raises InvalidArgument for an unknown or repeated one."""
         known = set(self.schema.names)
@@ -94,10 +98,10 @@ def _is_read(name: str, wanted: set[str]) -> bool:
 class _Pieces(io.RawIOBase):
     """The parts of an object that were fetched, as the file that pyarrow asks for."""
 
-    def __init__(self, size_bytes: int, pieces: dict[int, bytes]) -> None:
+    def __init__(self, size_bytes: int, pieces: Sequence[tuple[int, bytes]]) -> None:
         self._size_bytes = size_bytes
-        self._starts = sorted(pieces)
-        self._pieces = [memoryview(pieces[start]) for start in self._starts]
+        self._starts = [start for start, _ in pieces]
+        self._pieces = [memoryview(data) for _, data in pieces]
         self._position = 0
 
     def readable(self) -> bool:
@@ -139,26 +143,22 @@ class CleanFiles:
 
     async def fetch(self, file: CleanFile, group: int, names: Sequence[str]) -> pq.ParquetFile:
         """Fetch these columns of a row group; the file that is returned can read nothing else. Raises StoreError."""
-        joined = file.ranges(group, names)
-        parts = [
-            (start, min(start + _RANGE_BYTES, end)) for begin, end in joined for start in range(begin, end, _RANGE_BYTES)
-        ]
         room = asyncio.Semaphore(_RANGES_AT_ONCE)
 
-        async def read(start: int, end: int) -> bytes:
+        async def read_part(start: int, size_bytes: int) -> bytes:
             async with room:
-                data = await self._store.read_range(file.name, start, end - start)
-            if len(data) != end - start:
+                data = await self._store.read_range(file.name, start, size_bytes)
+            if len(data) < size_bytes:
                 raise StoreError("an object is shorter than its footer says")
             return data
 
-        data = await asyncio.gather(*(read(start, end) for start, end in parts))
-        pieces: dict[int, list[bytes]] = {begin: [] for begin, _ in joined}
-        begins = sorted(pieces)
-        for (start, _), part in zip(parts, data, strict=True):
-            pieces[begins[bisect_right(begins, start) - 1]].append(part)
-        whole = {begin: found[0] if len(found) == 1 else b"".join(found) for begin, found in pieces.items()}
-        return await self.decode(lambda: pq.ParquetFile(_Pieces(file.size_bytes, whole), metadata=file.metadata))
+        async def read(start: int, end: int) -> tuple[int, bytes]:
+            parts = (read_part(at, min(_RANGE_BYTES, end - at)) for at in range(start, end, _RANGE_BYTES))
+            return start, b"".join(await asyncio.gather(*parts))
+
+        pieces = await asyncio.gather(*(read(start, end) for start, end in file.ranges(group, names)))
+        source: Any = _Pieces(file.size_bytes, pieces)
+        return await self.decode(lambda: pq.ParquetFile(source, metadata=file.metadata))
 
     async def decode(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` on a decoder thread."""

@@ -46,19 +46,17 @@ class Guard(grpc.aio.ServerInterceptor):
         if found is None or not method.startswith(_OWN_METHODS):
             return found
         handler: Any = found
-        decode = handler.request_deserializer
+        decode, encode = handler.request_deserializer, _encoded(handler.response_serializer)
         name = method.rpartition("/")[2]
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                _guard_stream(name, handler.unary_stream), _lenient(decode), handler.response_serializer
+                _guard_stream(name, handler.unary_stream), _lenient(decode), encode
             )
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(
-                _guard_call(name, handler.stream_unary), _lenient(decode), handler.response_serializer
+                _guard_call(name, handler.stream_unary), _lenient(decode), encode
             )
-        return grpc.unary_unary_rpc_method_handler(
-            _guard_call(name, handler.unary_unary), _lenient(decode), handler.response_serializer
-        )
+        return grpc.unary_unary_rpc_method_handler(_guard_call(name, handler.unary_unary), _lenient(decode), encode)
 
 
 def _lenient(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
@@ -69,6 +67,11 @@ def _lenient(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
             return _Malformed()
 
     return decode_or_mark
+
+
+def _encoded(encode: Callable[[Any], bytes]) -> Callable[[Any], bytes]:
+    """Let handlers answer with bytes where messages would be too many or too large to be made as objects."""
+    return lambda response: response if isinstance(response, bytes) else encode(response)
 
 
 def _checked(request: Any) -> Any:

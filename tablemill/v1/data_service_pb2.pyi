@@ -269,6 +269,84 @@ class GetProfileResponse(_message.Message):
 Global___GetProfileResponse: _TypeAlias = GetProfileResponse  # noqa: Y015
 
 @_typing.final
+class ReadRowsRequest(_message.Message):
+    """Asks for rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    ROW_OFFSET_FIELD_NUMBER: _builtins.int
+    ROW_LIMIT_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    revision: _builtins.int
+    """Which version; 0 means the current one. To resume, ask for the one received first."""
+    row_offset: _builtins.int
+    """First row, from 0."""
+    row_limit: _builtins.int
+    """At most this many rows; 0 means all."""
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the columns, in the order wanted, none twice; empty for all."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        row_offset: _builtins.int = ...,
+        row_limit: _builtins.int = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "record_id", b"record_id", "revision", b"revision", "row_limit", b"row_limit", "row_offset", b"row_offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadRowsRequest: _TypeAlias = ReadRowsRequest  # noqa: Y015
+
+@_typing.final
+class ReadRowsResponse(_message.Message):
+    """The schema, or some rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARROW_IPC_FIELD_NUMBER: _builtins.int
+    ROW_COUNT_FIELD_NUMBER: _builtins.int
+    NEXT_ROW_OFFSET_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    TOTAL_ROW_COUNT_FIELD_NUMBER: _builtins.int
+    arrow_ipc: _builtins.bytes
+    """An encapsulated Arrow IPC message: https://arrow.apache.org/docs/format/Columnar.html"""
+    row_count: _builtins.int
+    """Rows in this message."""
+    next_row_offset: _builtins.int
+    """The row to resume from once this message has arrived."""
+    revision: _builtins.int
+    """In the first message only: which version is read."""
+    total_row_count: _builtins.int
+    """In the first message only: rows of the whole version."""
+    def __init__(
+        self,
+        *,
+        arrow_ipc: _builtins.bytes = ...,
+        row_count: _builtins.int = ...,
+        next_row_offset: _builtins.int = ...,
+        revision: _builtins.int = ...,
+        total_row_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow_ipc", b"arrow_ipc", "next_row_offset", b"next_row_offset", "revision", b"revision", "row_count", b"row_count", "total_row_count", b"total_row_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadRowsResponse: _TypeAlias = ReadRowsResponse  # noqa: Y015
+
+@_typing.final
 class ReadFileRequest(_message.Message):
     """Asks for a file."""
 

@@ -45,6 +45,11 @@ class DataServiceStub:
                 request_serializer=tablemill_dot_v1_dot_data__service__pb2.GetProfileRequest.SerializeToString,
                 response_deserializer=tablemill_dot_v1_dot_data__service__pb2.GetProfileResponse.FromString,
                 _registered_method=True)
+        self.ReadRows = channel.unary_stream(
+                '/tablemill.v1.DataService/ReadRows',
+                request_serializer=tablemill_dot_v1_dot_data__service__pb2.ReadRowsRequest.SerializeToString,
+                response_deserializer=tablemill_dot_v1_dot_data__service__pb2.ReadRowsResponse.FromString,
+                _registered_method=True)
         self.ReadFile = channel.unary_stream(
                 '/tablemill.v1.DataService/ReadFile',
                 request_serializer=tablemill_dot_v1_dot_data__service__pb2.ReadFileRequest.SerializeToString,
@@ -76,6 +81,22 @@ class DataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadRows(self, request, context):
+        """Purpose: read many rows fast, typed, as Apache Arrow record batches.
+
+        Stream: the first message holds the schema, every other one a record batch of about 1 MiB, in order; their
+        `arrow_ipc`, put together, is one Arrow IPC stream, which every Arrow library reads. Resume a broken stream by
+        asking for the `revision` of the first message from the last `next_row_offset` on, and leave out the schema
+        that comes again. The server decodes no faster than the client reads.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
+        (ROW_OUT_OF_RANGE), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
+        UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadFile(self, request, context):
         """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, or the rejects.
 
@@ -83,8 +104,8 @@ class DataServiceServicer:
         again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
-        (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (SERVER_DRAINING,
-        BACKEND_UNAVAILABLE).
+        (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
+        UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,6 +123,11 @@ def add_DataServiceServicer_to_server(servicer, server):
                     servicer.GetProfile,
                     request_deserializer=tablemill_dot_v1_dot_data__service__pb2.GetProfileRequest.FromString,
                     response_serializer=tablemill_dot_v1_dot_data__service__pb2.GetProfileResponse.SerializeToString,
+            ),
+            'ReadRows': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadRows,
+                    request_deserializer=tablemill_dot_v1_dot_data__service__pb2.ReadRowsRequest.FromString,
+                    response_serializer=tablemill_dot_v1_dot_data__service__pb2.ReadRowsResponse.SerializeToString,
             ),
             'ReadFile': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadFile,
@@ -164,6 +190,33 @@ class DataService:
             '/tablemill.v1.DataService/GetProfile',
             tablemill_dot_v1_dot_data__service__pb2.GetProfileRequest.SerializeToString,
             tablemill_dot_v1_dot_data__service__pb2.GetProfileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tablemill.v1.DataService/ReadRows',
+            tablemill_dot_v1_dot_data__service__pb2.ReadRowsRequest.SerializeToString,
+            tablemill_dot_v1_dot_data__service__pb2.ReadRowsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,6 +28,18 @@ class DataServiceStub:
     Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND),
     FAILED_PRECONDITION (RECORD_NOT_READY).
     """
+    ReadRows: _aio.UnaryStreamMultiCallable[_data_service_pb2.ReadRowsRequest, _data_service_pb2.ReadRowsResponse]
+    """Purpose: read many rows fast, typed, as Apache Arrow record batches.
+
+    Stream: the first message holds the schema, every other one a record batch of about 1 MiB, in order; their
+    `arrow_ipc`, put together, is one Arrow IPC stream, which every Arrow library reads. Resume a broken stream by
+    asking for the `revision` of the first message from the last `next_row_offset` on, and leave out the schema
+    that comes again. The server decodes no faster than the client reads.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
+    (ROW_OUT_OF_RANGE), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
+    UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+    """
     ReadFile: _aio.UnaryStreamMultiCallable[_data_service_pb2.ReadFileRequest, _data_service_pb2.ReadFileResponse]
     """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, or the rejects.
 
@@ -35,8 +47,8 @@ class DataServiceStub:
     again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
-    (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (SERVER_DRAINING,
-    BACKEND_UNAVAILABLE).
+    (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
+    UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
     """
 
 class DataServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -67,6 +79,24 @@ class DataServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ReadRows(
+        self,
+        request: _data_service_pb2.ReadRowsRequest,
+        context: _aio.ServicerContext[_data_service_pb2.ReadRowsRequest, _abc.AsyncIterator[_data_service_pb2.ReadRowsResponse]],
+    ) -> _abc.AsyncIterator[_data_service_pb2.ReadRowsResponse]:
+        """Purpose: read many rows fast, typed, as Apache Arrow record batches.
+
+        Stream: the first message holds the schema, every other one a record batch of about 1 MiB, in order; their
+        `arrow_ipc`, put together, is one Arrow IPC stream, which every Arrow library reads. Resume a broken stream by
+        asking for the `revision` of the first message from the last `next_row_offset` on, and leave out the schema
+        that comes again. The server decodes no faster than the client reads.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
+        (ROW_OUT_OF_RANGE), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
+        UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
     def ReadFile(
         self,
         request: _data_service_pb2.ReadFileRequest,
@@ -78,8 +108,8 @@ class DataServiceServicer(metaclass=_abc_1.ABCMeta):
         again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
-        (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), UNAVAILABLE (SERVER_DRAINING,
-        BACKEND_UNAVAILABLE).
+        (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
+        UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
         """
 
 def add_DataServiceServicer_to_server(servicer: DataServiceServicer, server: _aio.Server) -> None: ...

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -14,20 +13,26 @@ from tests.rpc import Calls
 
 
 @pytest.fixture
-async def calls(database_url: str, file_store_url: str, tmp_path: Path) -> AsyncIterator[Calls]:
+def address(calls_on_each_store: Calls) -> str:
+    """Where the service behind `calls_on_each_store` serves."""
+    return calls_on_each_store.address
+
+
+@pytest.fixture
+async def calls(database_url: str, file_store_url: str) -> AsyncIterator[Calls]:
     """Stubs of an ingest service on a fresh database; nothing works on its jobs."""
-    async for calls in _serve(database_url, file_store_url, tmp_path):
+    async for calls in _serve(database_url, file_store_url):
         yield calls
 
 
 @pytest.fixture
-async def calls_on_each_store(database_url: str, store_url: str, tmp_path: Path) -> AsyncIterator[Calls]:
+async def calls_on_each_store(database_url: str, store_url: str) -> AsyncIterator[Calls]:
     """The same, once per kind of store."""
-    async for calls in _serve(database_url, store_url, tmp_path):
+    async for calls in _serve(database_url, store_url):
         yield calls
 
 
-async def _serve(database_url: str, store_url: str, directory: Path) -> AsyncIterator[Calls]:
+async def _serve(database_url: str, store_url: str) -> AsyncIterator[Calls]:
     settings = IngestSettings(
         database_url=database_url,
         store_url=store_url,
@@ -39,12 +44,11 @@ async def _serve(database_url: str, store_url: str, directory: Path) -> AsyncIte
         max_watches=20,
         upload_idle_s=3,
         watch_poll_s=1,
-        cache_dir=directory / "cache",
     )
     async with serving(settings) as app:
         background = [asyncio.create_task(coroutine) for coroutine in app.background]
         async with grpc.aio.insecure_channel(app.server.address) as channel:
-            yield Calls(channel)
+            yield Calls(channel, app.server.address)
         await app.server.stop(0)
         for task in background:
             task.cancel()

@@ -16,13 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from shared.database import make_pool
-from shared.jobs.queue import JobQueue
 from shared.records.model import CleanData, Origin, RevisionConflict
 from shared.records.records import publish_clean_data
 from shared.storage import open_store
 from tablemill.v1 import data_service_pb2 as dpb
 from tablemill.v1 import ingest_service_pb2 as pb
 from tablemill.v1 import record_pb2
+from tests.integration.clean_data import publish
 from tests.rpc import Calls, reason_of, upload
 
 ROWS = 30_000
@@ -51,22 +51,11 @@ def _profile(columns: int) -> list[Mapping[str, Any]]:
 @pytest.fixture
 async def ready(calls: Calls, database_url: str, file_store_url: str, tmp_path: Path) -> str:
     """Return the id of a record with clean data of 30,000 rows x 6 columns in row groups of 10,000."""
-    stored = await upload(calls, b"whatever")
-    path = tmp_path / "clean.parquet"
-    pq.write_table(_table(), path, row_group_size=10_000)
     store = open_store(file_store_url)
-    async with make_pool(database_url, "test", max_size=2) as pool:
-        jobs = JobQueue(pool)
-        (claimed,) = await jobs.claim("ingest", limit=1, worker_id="w", lease_s=60, timeout_s=60)
-        columns = [{"name": n, "type": t, "source_name": n, "null_count": 0} for n, t in TYPES.items()]
-        warning = {"code": "TOTALS_ROW", "message": "m", "message_zh": "信", "rows": [7], "count": 1}
-        stored_clean = await store.put_file("clean/test", path)
-        clean = CleanData("csv", stored_clean, None, ROWS, columns, _profile(6), [warning], [])
-        async with pool.connection() as connection, connection.transaction():
-            await jobs.succeed(connection, claimed.lease)
-            await publish_clean_data(connection, "local", UUID(stored.record_id), clean, Origin(claimed.lease.job_id))
+    warning = {"code": "TOTALS_ROW", "message": "m", "message_zh": "信", "rows": [7], "count": 1}
+    record_id = await publish(calls, database_url, store, _table(), tmp_path, profile=_profile(6), warnings=[warning])
     await store.close()
-    return stored.record_id
+    return record_id
 
 
 async def _publish_second(database_url: str, file_store_url: str, tmp_path: Path, record_id: str) -> None:

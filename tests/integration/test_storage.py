@@ -42,6 +42,8 @@ async def test_what_is_put_is_read_from_any_offset(store: ObjectStore) -> None:
     assert await _read(store, "raw/a") == data
     assert await _read(store, "raw/a", 4_500_001) == data[4_500_001:]
     assert await _read(store, "raw/a", len(data)) == b""
+    assert await store.read_range("raw/a", 4_500_001, 7) == data[4_500_001:4_500_008]
+    assert await store.read_range("raw/a", len(data) - 3, 100) == data[-3:]
 
 
 async def test_an_empty_object_is_an_object(store: ObjectStore) -> None:

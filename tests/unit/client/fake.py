@@ -202,6 +202,21 @@ class FakeData(data_service_pb2_grpc.DataServiceServicer):
         self.offsets: list[int] = []
         self.page = data_service_pb2.PreviewRecordResponse()
         self.columns: Sequence[ColumnProfile] = ()
+        self.row_messages: Sequence[data_service_pb2.ReadRowsResponse] = ()
+        self.row_requests: list[data_service_pb2.ReadRowsRequest] = []
+
+    async def ReadRows(
+        self, request: data_service_pb2.ReadRowsRequest, context: Context
+    ) -> AsyncIterator[data_service_pb2.ReadRowsResponse]:
+        """Play the messages whose rows come after the offset; break after as many as `breaks_at` says."""
+        self.row_requests.append(request)
+        limit = self.breaks_at.pop(0) if self.breaks_at else None
+        schema, *batches = self.row_messages
+        later = [message for message in batches if message.next_row_offset > request.row_offset]
+        for sent, message in enumerate([schema, *later]):
+            if sent == limit:
+                await refuse(context, grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING", retry_after_s=0.001)
+            yield message
 
     async def ReadFile(
         self, request: data_service_pb2.ReadFileRequest, context: Context
