@@ -1,13 +1,17 @@
 """Claims jobs for the free slots of a worker: as many at once as there are slots, and no more than it can run now."""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from shared.jobs.model import ClaimedJob
+from shared import telemetry
+from shared.jobs.model import ClaimedJob, Lease
 from shared.jobs.queue import JobQueue
 from worker_service.job_type import Resources
 from worker_service.outages import OUTAGE, pause_for_outage, through_outages
+
+logger = logging.getLogger(__name__)
 
 
 class Claimer:
@@ -16,7 +20,9 @@ class Claimer:
     A queue is asked after a wake-up, and as long as it gives all that it is asked for; then it counts as empty until
     somebody wants it again. The end of a handler frees its slot, though its job's end is still on its way to the
     database, so that claims and ends overlap; the unended are twice as many as the slots at most.
-    `begin(jobs, sent_s)` is called with what was claimed, and when the statement was sent, by the loop's clock.
+    `begin(jobs, sent_s)` is called with what was claimed, and when the statement was sent, by the loop's clock;
+    `known()` returns the leases that came so. What else this worker is seen to hold after an outage was claimed by a
+    statement whose answer was lost, and is given back.
     """
 
     def __init__(
@@ -27,12 +33,14 @@ class Claimer:
         worker_id: str,
         lease_s: float,
         begin: Callable[[list[ClaimedJob], float], None],
+        known: Callable[[], Collection[Lease]],
     ) -> None:
         self._queue = queue
         self._resources = resources
         self._worker_id = worker_id
         self._lease_s = lease_s
         self._begin = begin
+        self._known = known
         self._wanted: set[str] = set()
         self._wake = asyncio.Event()
         self._working: Counter[str] = Counter()
@@ -71,6 +79,8 @@ class Claimer:
             await self._wake.wait()
             self._wake.clear()
             try:
+                if failures:
+                    await self._give_back_strays()
                 for queue in self._resources.keys() & self._wanted:
                     async with self._claiming:
                         await self._claim(queue)
@@ -79,6 +89,12 @@ class Claimer:
                 failures += 1
                 await pause_for_outage("claim", failures, error)
                 self.want(self._resources)
+
+    async def _give_back_strays(self) -> None:
+        held = await self._queue.held_by(self._worker_id)
+        if strays := held.difference(self._known()):
+            released = await self._queue.release(list(strays))
+            logger.warning("claims whose answer was lost are given back", extra=telemetry.facts(jobs=len(released)))
 
     async def _register(self, queue: str) -> None:
         caps = self._resources[queue]
@@ -100,5 +116,7 @@ class Claimer:
         self._unended[queue] += len(claimed)
         if len(claimed) == free:
             self.want([queue])
+        elif (again_s := self._queue.passed_over_s(queue)) is not None:
+            asyncio.get_running_loop().call_later(again_s, self.want, [queue])
         if claimed:
             self._begin(claimed, sent_s)

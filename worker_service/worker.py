@@ -63,7 +63,12 @@ class Worker:
         )
         self._durations = {queue: telemetry.JOB_SECONDS.labels(queue) for queue in job_types}
         self._claimer = Claimer(
-            self._queue, self._resources, worker_id=self.worker_id, lease_s=settings.lease_s, begin=self._begin
+            self._queue,
+            self._resources,
+            worker_id=self.worker_id,
+            lease_s=settings.lease_s,
+            begin=self._begin,
+            known=lambda: {attempt.job.lease for attempt in self._attempts},
         )
         self._maintenance = Maintenance(
             self._queue,

@@ -11,6 +11,7 @@ from psycopg.rows import DictRow
 from shared.database import Pool
 from shared.errors import FailedPrecondition, NotFound
 from shared.jobs.model import Job, JobState
+from shared.jobs.order import HEADS
 from shared.jobs.statements import JOB_COLUMNS
 
 MAX_COUNTED = 100_000
@@ -55,18 +56,27 @@ WHERE queue = %(queue)s
 _RESUME: LiteralString = "UPDATE queues SET paused_at = NULL, pause_reason = NULL WHERE queue = %(queue)s"
 
 # Newest first, since ids are UUID v7. Takes one page of each state, so that rare ones are found at once among many
-# others. Walks jobs_by_owner, or jobs_by_record when a record is named; touches nothing.
+# others. Walks jobs_by_owner, which spares running jobs an entry, and jobs_running for those; or jobs_by_record when a
+# record is named. Touches nothing.
 _LIST_JOBS: LiteralString = (
     "SELECT"  # noqa: S608  # made of constants
     + JOB_COLUMNS
     + """
 FROM unnest(%(states)s::text[]) AS wanted (wanted_state) CROSS JOIN LATERAL (
     SELECT * FROM jobs
-    WHERE owner = %(owner)s AND state = wanted_state AND job_id < %(before)s
+    WHERE owner = %(owner)s AND state = wanted_state AND state <> 'running' AND job_id < %(before)s
       AND (%(queue)s::text IS NULL OR queue = %(queue)s)
       AND (%(record_id)s::uuid IS NULL OR record_id = %(record_id)s)
     ORDER BY job_id DESC LIMIT %(limit)s
 ) AS page
+UNION ALL
+SELECT"""
+    + JOB_COLUMNS
+    + """
+FROM jobs
+WHERE owner = %(owner)s AND state = 'running' AND 'running' = ANY(%(states)s) AND job_id < %(before)s
+  AND (%(queue)s::text IS NULL OR queue = %(queue)s)
+  AND (%(record_id)s::uuid IS NULL OR record_id = %(record_id)s)
 ORDER BY job_id DESC LIMIT %(limit)s
 """
 )
@@ -79,7 +89,7 @@ _LOCK: LiteralString = "SELECT FROM jobs WHERE job_id = %(job_id)s AND owner = %
 _FOUND: LiteralString = """
 WITH found AS MATERIALIZED (
     SELECT * FROM jobs WHERE job_id = %(job_id)s AND owner = %(owner)s FOR UPDATE
-), changed AS ("""
+), """
 _ANSWER: LiteralString = (
     """
     RETURNING jobs.*
@@ -92,15 +102,16 @@ SELECT true AS changed,"""  # noqa: S608  # made of constants
 )
 
 # Guard: owner, and state under the row lock. Walks the primary key; touches at most one row. A running job only gets
-# the flag: its worker ends it.
+# the flag: its worker ends it. The version of a ready job rises by two: watchers may have seen it rise by one through a
+# claim that a crash of the server took back.
 _CANCEL: LiteralString = (
     _FOUND
-    + """
+    + """changed AS (
     UPDATE jobs SET
         cancel_requested = true,
         state = CASE WHEN jobs.state = 'running' THEN jobs.state ELSE 'cancelled' END,
         ended_at = CASE WHEN jobs.state = 'running' THEN NULL ELSE clock_timestamp() END,
-        updated_at = clock_timestamp(), version = jobs.version + 1
+        updated_at = clock_timestamp(), version = jobs.version + 1 + (found.state = 'ready')::integer
     FROM found
     WHERE jobs.job_id = found.job_id AND found.state IN ('scheduled', 'ready', 'running')
       AND NOT found.cancel_requested"""
@@ -110,10 +121,11 @@ _CANCEL: LiteralString = (
 # Guard: owner, and state under the row lock. Walks the primary key; touches at most one row. The attempts made stay
 # counted, so max_attempts grows by what a new job would get.
 _RETRY: LiteralString = (
-    _FOUND
-    + """
+    _FOUND  # noqa: S608  # made of constants
+    + HEADS.format(given="found", low_water="0")
+    + """, changed AS (
     UPDATE jobs SET
-        state = 'ready', pos = job_position(found.queue, found.owner, 0),
+        state = 'ready', pos = job_position(found.queue, found.owner, (SELECT pos FROM heads)),
         run_at = clock_timestamp(), ready_at = clock_timestamp(),
         max_attempts = found.attempt + %(attempts)s, crash_count = 0, cancel_requested = false,
         ended_at = NULL, updated_at = clock_timestamp(), version = jobs.version + 1

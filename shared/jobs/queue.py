@@ -11,9 +11,10 @@ from uuid import UUID
 
 from psycopg.rows import DictRow, kwargs_row
 from psycopg.types.json import Jsonb
+from psycopg.types.numeric import Int8
 
 from shared.database import Connection, Pool
-from shared.jobs import statements
+from shared.jobs import order, statements
 from shared.jobs.low_water import LowWater
 from shared.jobs.model import ClaimedJob, Job, JobFailure, JobProgress, JobState, Lease, NewJob, Outlook
 
@@ -43,6 +44,7 @@ class JobQueue:
         self._pool = pool
         self._low_water = LowWater()
         self._capped: frozenset[str] = frozenset()
+        self._passed_over: set[str] = set()
 
     async def register(
         self, queue: str, *, max_running: int | None = None, max_running_per_owner: int | None = None
@@ -62,33 +64,38 @@ class JobQueue:
 
     async def enqueue(self, connection: Connection, job: NewJob) -> None:
         """Insert `job` as ready, in the caller's transaction. Wake workers only after the commit."""
-        await connection.execute(
-            statements.ENQUEUE,
-            {
-                "job_id": job.job_id,
-                "owner": job.owner,
-                "record_id": job.record_id,
-                "queue": job.queue,
-                "args": Jsonb(dict(job.args)),
-                "max_attempts": job.max_attempts,
-                "low_water": self._low_water.of(job.queue),
-            },
-        )
+        values: dict[str, Any] = {
+            "job_id": job.job_id,
+            "owner": job.owner,
+            "record_id": job.record_id,
+            "queue": job.queue,
+            "args": Jsonb(dict(job.args)),
+            "max_attempts": job.max_attempts,
+        }
+        low_water = self._low_water.of(job.queue)
+        await self._enqueue(connection, order.ENQUEUE, {**values, "low_water": Int8(low_water)}, {job.queue: low_water})
 
     async def enqueue_many(self, connection: Connection, jobs: Sequence[NewJob]) -> None:
         """Insert `jobs` as ready with one statement, in the caller's transaction. Wake workers after the commit."""
-        await connection.execute(
-            statements.ENQUEUE_MANY,
-            {
-                "job_ids": [job.job_id for job in jobs],
-                "owners": [job.owner for job in jobs],
-                "record_ids": [job.record_id for job in jobs],
-                "queues": [job.queue for job in jobs],
-                "args": [Jsonb(dict(job.args)) for job in jobs],
-                "max_attempts": [job.max_attempts for job in jobs],
-                "low_waters": [self._low_water.of(job.queue) for job in jobs],
-            },
-        )
+        low_waters = {queue: self._low_water.of(queue) for queue in {job.queue for job in jobs}}
+        values = {
+            "job_ids": [job.job_id for job in jobs],
+            "owners": [job.owner for job in jobs],
+            "record_ids": [job.record_id for job in jobs],
+            "queues": [job.queue for job in jobs],
+            "args": [Jsonb(dict(job.args)) for job in jobs],
+            "max_attempts": [job.max_attempts for job in jobs],
+            "low_waters": [low_waters[job.queue] for job in jobs],
+        }
+        await self._enqueue(connection, order.ENQUEUE_MANY, values, low_waters)
+
+    async def _enqueue(
+        self, connection: Connection, query: LiteralString, values: Mapping[str, Any], low_waters: Mapping[str, int]
+    ) -> None:
+        with self._low_water.walk(*(queue for queue, low_water in low_waters.items() if not low_water)):
+            heads = await (await connection.execute(query, values)).fetchall()
+        for head in heads:
+            self._low_water.saw(head["queue"], head["pos"])
 
     async def claim(
         self, queue: str, *, limit: int, worker_id: str, lease_s: float, timeout_s: float
@@ -97,32 +104,43 @@ class JobQueue:
         values = {
             "queue": queue, "limit": limit, "worker_id": worker_id, "lease_s": lease_s, "timeout_s": timeout_s
         }  # fmt: skip
-        if queue in self._capped:
-            rows = await self._claim_capped(values)
-        else:
-            rows = await self._claim_from(self._low_water.of(queue), values)
+        rows = await (self._claim_capped(values) if queue in self._capped else self._claim_uncapped(values))
         rows.sort(key=itemgetter("pos"))
         return [_claimed(row) for row in rows]
 
-    async def _claim_from(self, low_water: int, values: Mapping[str, Any]) -> list[DictRow]:
+    def passed_over_s(self, queue: str) -> float | None:
+        """Return in how many seconds a claim should look at `queue` again, because the last one left out its start.
+
+        None: it did not. Beside a long transaction a walk from the start may take long.
+        """
+        return self._low_water.rest_s(queue) if queue in self._passed_over else None
+
+    async def _claim_uncapped(self, values: Mapping[str, Any]) -> list[DictRow]:
         queue, limit = values["queue"], values["limit"]
-        rows = await self._rows(statements.CLAIM, {**values, "locked": False, "low_water": low_water})
+        low_water = self._low_water.of(queue)
+        rows = await self._claim_from(low_water, values) if low_water else []
         if len(rows) == limit:
-            self._low_water.saw(queue, max(row["pos"] for row in rows))
             return rows
-        self._low_water.forget(queue)
-        if low_water:
-            # What lies below the mark must not wait for the next wake-up.
-            left = {"locked": False, "low_water": 0, "limit": limit - len(rows)}
-            rows += await self._rows(statements.CLAIM, {**values, **left})
+        if low_water and self._low_water.rest_s(queue):
+            self._passed_over.add(queue)
+            return rows
+        # What lies below the mark must not wait for the next wake-up.
+        self._passed_over.discard(queue)
+        with self._low_water.walk(queue):
+            return rows + await self._claim_from(0, {**values, "limit": limit - len(rows)})
+
+    async def _claim_from(self, low_water: int, values: Mapping[str, Any]) -> list[DictRow]:
+        rows = await self._rows(order.CLAIM, {**values, "low_water": Int8(low_water)})
+        if rows:
+            self._low_water.saw(values["queue"], max(row["pos"] for row in rows))
         return rows
 
     async def _claim_capped(self, values: Mapping[str, Any]) -> list[DictRow]:
         async with self._pool.connection() as connection, connection.transaction():
-            locked = await (await connection.execute(statements.LOCK_QUEUE, values)).fetchone()
+            locked = await (await connection.execute(order.LOCK_QUEUE, values)).fetchone()
             per_owner = locked is not None and locked["max_running_per_owner"] is not None
-            query = statements.CLAIM_PER_OWNER if per_owner else statements.CLAIM
-            cursor = await connection.execute(query, {**values, "locked": True, "low_water": 0})
+            query = order.CLAIM_PER_OWNER if per_owner else order.CLAIM_CAPPED
+            cursor = await connection.execute(query, values)
             return await cursor.fetchall()
 
     async def heartbeat(self, beats: Sequence[tuple[Lease, JobProgress | None]], *, lease_s: float) -> dict[UUID, bool]:
@@ -214,6 +232,11 @@ class JobQueue:
     async def succeeded_with(self, leases: Sequence[Lease]) -> set[UUID]:
         """Return the jobs that these very leases ended as succeeded: for when a connection died on the way."""
         return {row["job_id"] for row in await self._rows(statements.SUCCEEDED_WITH, _keys(leases))}
+
+    async def held_by(self, worker_id: str) -> set[Lease]:
+        """Return the leases that a worker holds: more than it knows of when the answer to a claim was lost."""
+        rows = await self._rows(statements.HELD_BY, {"worker_id": worker_id})
+        return {Lease(row["job_id"], row["lease_token"]) for row in rows}
 
     async def read(self, owner: str, job_ids: Sequence[UUID]) -> list[Job]:
         """Return the jobs among `job_ids` that are `owner`'s, in no order."""

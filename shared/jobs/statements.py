@@ -1,112 +1,18 @@
-"""All SQL of the job engine. Every statement names its guard, the index it walks and the rows it touches.
+"""The SQL of leases and of what ends them; shared/jobs/order.py has that of enqueueing and claiming.
 
-Times come from the database clock. A lease ends by raising `lease_token`, so (job_id, lease_token) alone
-guards every write of a worker: the planner can only take the primary key for it.
+Every statement names its guard, the index it walks and the rows it touches. Times come from the database clock. A lease
+ends by raising `lease_token`, so (job_id, lease_token) alone guards every write of a worker: the planner can only take
+the primary key for it.
 """
 
 from typing import LiteralString
+
+from shared.jobs.order import HEADS, REQUEUED
 
 JOB_COLUMNS: LiteralString = """
     job_id, owner, record_id, queue, state, run_at, attempt, max_attempts, cancel_requested, progress_stage,
     progress_done, progress_total, progress_unit, version, error, history, created_at, updated_at, started_at, ended_at
 """
-
-# Touches one new row; job_position walks jobs_ready and jobs_ready_by_owner.
-ENQUEUE: LiteralString = """
-INSERT INTO jobs (job_id, owner, record_id, queue, state, pos, args, max_attempts)
-VALUES (%(job_id)s, %(owner)s, %(record_id)s, %(queue)s, 'ready',
-        job_position(%(queue)s, %(owner)s, %(low_water)s), %(args)s, %(max_attempts)s)
-RETURNING pos
-"""
-
-# The same for many; each owner's jobs follow each other in the order given.
-ENQUEUE_MANY: LiteralString = """
-WITH given AS MATERIALIZED (
-    SELECT * FROM unnest(
-        %(job_ids)s::uuid[], %(owners)s::text[], %(record_ids)s::uuid[], %(queues)s::text[], %(args)s::jsonb[],
-        %(max_attempts)s::integer[], %(low_waters)s::bigint[]
-    ) WITH ORDINALITY AS job (job_id, owner, record_id, queue, args, max_attempts, low_water, ordinal)
-), starts AS MATERIALIZED (
-    SELECT queue, owner, job_position(queue, owner, min(low_water)) AS pos FROM given GROUP BY queue, owner
-)
-INSERT INTO jobs (job_id, owner, record_id, queue, state, pos, args, max_attempts)
-SELECT job_id, owner, record_id, queue, 'ready',
-       starts.pos + row_number() OVER (PARTITION BY queue, owner ORDER BY ordinal) - 1, args, max_attempts
-FROM given JOIN starts USING (queue, owner)
-"""
-
-_BEGIN_ATTEMPT: LiteralString = """
-UPDATE jobs SET
-    state = 'running', attempt = attempt + 1, lease_token = lease_token + 1, worker_id = %(worker_id)s,
-    lease_expires_at = clock_timestamp() + make_interval(secs => %(lease_s)s),
-    deadline_at = clock_timestamp() + make_interval(secs => %(timeout_s)s),
-    progress_stage = NULL, progress_done = 0, progress_total = 0, progress_unit = NULL,
-    started_at = clock_timestamp(), updated_at = clock_timestamp(), version = version + 1
-WHERE job_id = ANY(ARRAY(SELECT job_id FROM candidates))
-RETURNING job_id, owner, queue, record_id, args, attempt, max_attempts, lease_token, pos
-"""
-
-# Guard: row locks, skipping those that others hold; none of a paused queue, and none of a capped one unless its row
-# is locked. Walks jobs_ready from low_water on, and what jobs_running has of a capped queue; touches the rows it
-# returns.
-CLAIM: LiteralString = (
-    """
-WITH candidates AS MATERIALIZED (
-    SELECT job_id FROM jobs
-    WHERE queue = %(queue)s AND state = 'ready' AND pos >= %(low_water)s
-    ORDER BY pos
-    LIMIT least(%(limit)s::bigint, (SELECT CASE
-        WHEN paused_at IS NOT NULL THEN 0
-        WHEN NOT %(locked)s AND num_nonnulls(max_running, max_running_per_owner) > 0 THEN 0
-        WHEN max_running IS NOT NULL THEN greatest(0, max_running - (
-            SELECT count(*) FROM jobs WHERE queue = %(queue)s AND state = 'running'))
-        END FROM queues WHERE queue = %(queue)s))
-    FOR UPDATE SKIP LOCKED
-)"""  # noqa: S608  # constant texts
-    + _BEGIN_ATTEMPT
-)
-
-# First of the two statements that claim from a capped queue in one transaction: whoever holds this lock alone adds
-# to what runs, and the next statement's snapshot sees all that was added before. Touches one row.
-LOCK_QUEUE: LiteralString = """
-SELECT max_running_per_owner FROM queues WHERE queue = %(queue)s FOR NO KEY UPDATE
-"""
-
-# Guard: the lock of the queue's row, and row locks as above. Skips from owner to owner through jobs_ready_by_owner,
-# takes as many of each as its cap leaves room for, counted in jobs_running, and of those the first in claim order.
-# Reads a row for each owner that waits; touches the rows it returns.
-CLAIM_PER_OWNER: LiteralString = (
-    """
-WITH RECURSIVE owners AS (
-    (SELECT owner FROM jobs WHERE queue = %(queue)s AND state = 'ready' ORDER BY owner LIMIT 1)
-    UNION ALL
-    SELECT (SELECT jobs.owner FROM jobs
-            WHERE queue = %(queue)s AND state = 'ready' AND jobs.owner > owners.owner ORDER BY jobs.owner LIMIT 1)
-    FROM owners WHERE owners.owner IS NOT NULL
-), cap AS MATERIALIZED (
-    SELECT max_running_per_owner AS per_owner,
-           CASE WHEN paused_at IS NOT NULL THEN 0
-                WHEN max_running IS NOT NULL THEN greatest(0, max_running - (
-                    SELECT count(*) FROM jobs WHERE queue = %(queue)s AND state = 'running'))
-           END AS room
-    FROM queues WHERE queue = %(queue)s
-), chosen AS MATERIALIZED (
-    SELECT job_id FROM cap CROSS JOIN owners CROSS JOIN LATERAL (
-        SELECT job_id, pos FROM jobs
-        WHERE queue = %(queue)s AND state = 'ready' AND jobs.owner = owners.owner
-        ORDER BY pos
-        LIMIT greatest(0, least(%(limit)s::bigint, cap.per_owner - (
-            SELECT count(*) FROM jobs AS busy
-            WHERE busy.queue = %(queue)s AND busy.state = 'running' AND busy.owner = owners.owner)))
-    ) AS next_of_owner
-    ORDER BY pos
-    LIMIT least(%(limit)s::bigint, (SELECT room FROM cap))
-), candidates AS MATERIALIZED (
-    SELECT job_id FROM jobs WHERE job_id = ANY(ARRAY(SELECT job_id FROM chosen)) AND state = 'ready'
-    FOR UPDATE SKIP LOCKED
-)"""  # noqa: S608  # constant texts
-    + _BEGIN_ATTEMPT
-)
 
 # Guard: job_id and lease_token. Walks the primary key; touches the rows it returns, heap-only.
 # A lease that does not come back is lost. A cancel or progress that changes what watchers see raises the version.
@@ -162,50 +68,68 @@ RETURNING jobs.state
 
 # Guard: job_id and lease_token. Walks the primary key; touches the rows it returns. The attempt does not count.
 # A job that was asked to stop stops here.
-RELEASE: LiteralString = """
-UPDATE jobs SET
+RELEASE: LiteralString = (
+    """
+WITH given AS MATERIALIZED (
+    SELECT job_id, token, queue
+    FROM unnest(%(job_ids)s::uuid[], %(tokens)s::bigint[]) AS given (job_id, token) JOIN jobs USING (job_id)
+), """  # noqa: S608  # constant texts
+    + HEADS.format(given="(SELECT DISTINCT queue FROM given)", low_water="0")
+    + """
+UPDATE jobs SET"""
+    + REQUEUED
+    + """
     state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'ready' END,
     attempt = attempt - (NOT cancel_requested)::integer,
     history = CASE WHEN cancel_requested
         THEN past_attempts(history, attempt, worker_id, started_at, 'cancelled', %(error)s) ELSE history END,
-    pos = job_position(queue, owner, 0), ready_at = clock_timestamp(),
     lease_token = lease_token + 1, lease_expires_at = NULL, deadline_at = NULL,
     ended_at = CASE WHEN cancel_requested THEN clock_timestamp() END,
     updated_at = clock_timestamp(), version = version + 1
-FROM unnest(%(job_ids)s::uuid[], %(tokens)s::bigint[]) AS given (job_id, token)
+FROM given
 WHERE jobs.job_id = given.job_id AND jobs.lease_token = given.token
 RETURNING jobs.job_id
 """
+)
 
 # Guard: run_at under the row lock. Walks jobs_scheduled; touches the rows it returns.
-PROMOTE: LiteralString = """
+PROMOTE: LiteralString = (
+    """
 WITH due AS MATERIALIZED (
-    SELECT job_id FROM jobs
+    SELECT job_id, queue FROM jobs
     WHERE state = 'scheduled' AND run_at <= clock_timestamp()
     ORDER BY run_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)
-UPDATE jobs SET
-    state = 'ready', pos = job_position(queue, owner, 0), ready_at = clock_timestamp(),
-    updated_at = clock_timestamp(), version = version + 1
+), """  # noqa: S608  # constant texts
+    + HEADS.format(given="(SELECT DISTINCT queue FROM due)", low_water="0")
+    + """
+UPDATE jobs SET"""
+    + REQUEUED
+    + """
+    state = 'ready', updated_at = clock_timestamp(), version = version + 1
 FROM due WHERE jobs.job_id = due.job_id
-RETURNING jobs.job_id, queue
+RETURNING jobs.job_id, jobs.queue
 """
+)
 
 # Guard: the lease's expiry, checked again under the row lock. Walks jobs_running; touches the rows it returns.
 # The worker is gone, which counts as a crash: the file may have killed it.
-RESCUE: LiteralString = """
+RESCUE: LiteralString = (
+    """
 WITH expired AS MATERIALIZED (
-    SELECT job_id, CASE
+    SELECT job_id, queue, CASE
         WHEN cancel_requested THEN 'cancelled'
         WHEN attempt < max_attempts AND crash_count + 1 < %(max_crashes)s THEN 'ready'
         ELSE 'failed' END AS next_state
     FROM jobs
     WHERE state = 'running' AND lease_expires_at < clock_timestamp()
     LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)
-UPDATE jobs SET
+), """  # noqa: S608  # constant texts
+    + HEADS.format(given="(SELECT DISTINCT queue FROM expired)", low_water="0")
+    + """
+UPDATE jobs SET"""
+    + REQUEUED
+    + """
     state = next_state, crash_count = crash_count + 1,
-    pos = job_position(queue, owner, 0), ready_at = clock_timestamp(),
     lease_token = lease_token + 1, lease_expires_at = NULL, deadline_at = NULL,
     cancel_requested = next_state = 'cancelled',
     error = CASE WHEN next_state = 'cancelled' THEN error ELSE %(error)s END,
@@ -213,8 +137,9 @@ UPDATE jobs SET
     ended_at = CASE WHEN next_state = 'ready' THEN NULL ELSE clock_timestamp() END,
     updated_at = clock_timestamp(), version = version + 1
 FROM expired WHERE jobs.job_id = expired.job_id
-RETURNING jobs.job_id, queue
+RETURNING jobs.job_id, jobs.queue
 """
+)
 
 # Reads the head of jobs_scheduled, all of jobs_running, and the head of jobs_ready for each queue; touches nothing.
 OUTLOOK: LiteralString = """
@@ -234,6 +159,11 @@ SUCCEEDED_WITH: LiteralString = """
 SELECT jobs.job_id
 FROM jobs JOIN unnest(%(job_ids)s::uuid[], %(tokens)s::bigint[]) AS given (job_id, token) USING (job_id)
 WHERE lease_token = token + 1 AND state = 'succeeded'
+"""
+
+# Walks jobs_running; touches nothing.
+HELD_BY: LiteralString = """
+SELECT job_id, lease_token FROM jobs WHERE state = 'running' AND worker_id = %(worker_id)s
 """
 
 # Walks the primary key; touches nothing.

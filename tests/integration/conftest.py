@@ -1,4 +1,6 @@
-"""An ingest service of its own for tests of its API, in this process but on a real socket, with limits in reach."""
+"""The job engine on a fresh database; and an ingest service of its own for tests of its API, in this process but on a
+real socket, with limits in reach.
+"""
 
 import asyncio
 import os
@@ -9,7 +11,32 @@ import pytest
 
 from ingest_service.app import serving
 from ingest_service.settings import IngestSettings
+from shared.database import Pool, make_pool
+from shared.jobs.operations import Operations
+from shared.jobs.queue import JobQueue
+from tests.integration.worker_harness import QUEUE, Jobs
 from tests.rpc import Calls
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """Connections to a fresh database, as many as the busiest test needs."""
+    async with make_pool(database_url, "test", max_size=16) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def jobs(pool: Pool) -> Jobs:
+    """The queue of toy jobs on it."""
+    queue = JobQueue(pool)
+    await queue.register(QUEUE)
+    return Jobs(pool, queue)
+
+
+@pytest.fixture
+def operations(pool: Pool) -> Operations:
+    """What operators may do on it."""
+    return Operations(pool)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def driven_engine(database_url: str) -> Iterator[Engine]:
             runner.run(pool.close())
 
 
-class _HeldPool:
+class HeldPool:
     """A pool of one connection that somebody holds a transaction open on."""
 
     def __init__(self, connection: Connection) -> None:
@@ -92,7 +92,7 @@ async def race(pool: Pool, first: Step, others: Sequence[Step], *, commits: bool
     that took place, with their answers.
     """
     async with pool.connection() as held:
-        process = Process(cast(Pool, _HeldPool(held)))
+        process = Process(cast(Pool, HeldPool(held)))
         await process.queue.outlook()  # from which it learns of the caps
         async with held.transaction(force_rollback=not commits):
             done = [(first, await first.run(process))]

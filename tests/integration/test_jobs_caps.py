@@ -3,14 +3,13 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID
 
 import psycopg
 import pytest
 
-from shared.database import Pool, make_pool
+from shared.database import Pool
 from shared.jobs.model import ClaimedJob
 from shared.jobs.queue import JobQueue
 from tests.integration.worker_harness import QUEUE, Jobs, ToyArgs, running_worker, toy
@@ -19,12 +18,6 @@ from worker_service.job_type import JobContext
 CLAIMERS = 6
 JOBS = 90
 OWNERS = 3
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test", max_size=12) as pool:
-        yield pool
 
 
 async def _capped(pool: Pool, max_running: int | None, max_running_per_owner: int | None) -> Jobs:

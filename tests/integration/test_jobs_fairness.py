@@ -6,14 +6,16 @@ was on its way when the job came, and one round of everybody's turn.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any, LiteralString
 from uuid import UUID
 
 import pytest
+from psycopg.rows import DictRow
 from uuid_utils.compat import uuid7
 
-from shared.database import Connection, Pool, make_pool
+from shared.database import Connection, Pool
 from shared.jobs import low_water
 from shared.jobs.model import ClaimedJob, NewJob
 from shared.jobs.queue import JobQueue
@@ -26,12 +28,6 @@ LAG_S = 0.1  # a job whose transaction takes longer may have to wait for a secon
 _CHUNK = 10_000
 
 backlogs = pytest.mark.parametrize("backlog", [10_000, pytest.param(100_000, marks=pytest.mark.slow)])
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test", max_size=ALL_SLOTS + 2) as pool:
-        yield pool
 
 
 async def _pile(pool: Pool, backlog: int) -> Jobs:
@@ -173,6 +169,62 @@ async def test_a_job_that_was_left_behind_is_found_within_a_second(pool: Pool, c
         starts += [job.lease.job_id for job in await _claim(worker, 5)]
     assert clock.now_s < began_s + 1.2
     assert len(starts) > 5, "else the mark was not in force and nothing was shown"
+
+
+async def test_a_slow_walk_from_the_start_is_not_made_more_often_than_a_tenth_of_the_time(
+    pool: Pool, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As beside a transaction that keeps vacuum away; and the queue says when it is worth looking again."""
+    execute, walks = JobQueue._rows, 0
+
+    async def slow(self: JobQueue, query: LiteralString, values: Mapping[str, Any]) -> list[DictRow]:
+        nonlocal walks
+        if values.get("low_water") == 0:
+            walks += 1
+            clock.now_s += 0.5
+        return await execute(self, query, values)
+
+    monkeypatch.setattr(JobQueue, "_rows", slow)
+    worker, job_id = await _left_behind(pool, clock)
+    before = walks
+    assert job_id not in {job.lease.job_id for job in await _claim(worker, 100)}, "it found all the others"
+    again_s = worker.passed_over_s(QUEUE)
+    assert again_s is not None
+    assert 3 < again_s <= 4.5
+    clock.now_s += again_s - 0.1
+    assert await _claim(worker, 100) == []
+    clock.now_s += 0.1
+    assert [job.lease.job_id for job in await _claim(worker, 100)] == [job_id]
+    assert walks == before + 1
+    assert worker.passed_over_s(QUEUE) is None
+
+
+async def test_who_only_enqueues_remembers_where_the_queue_begins(
+    pool: Pool, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else each enqueueing beside a long transaction would walk over all that was ever claimed meanwhile."""
+    walked: list[int] = []
+    enqueue = JobQueue._enqueue
+
+    async def noted(
+        self: JobQueue, connection: Connection, query: LiteralString, values: Mapping[str, Any], low: Mapping[str, int]
+    ) -> None:
+        walked.append(low[QUEUE])
+        await enqueue(self, connection, query, values, low)
+
+    monkeypatch.setattr(JobQueue, "_enqueue", noted)
+    jobs, worker = await _pile(pool, 100), JobQueue(pool)
+    for _ in range(12):
+        clock.now_s += LAG_S
+        claimed = await _claim(worker, 5)
+        async with pool.connection() as connection:
+            await _enqueue(jobs, connection, "small")
+    (begins,) = await jobs.rows("SELECT min(pos) AS pos FROM jobs WHERE state = 'ready'")
+    marks = [mark for mark in walked if mark]
+    assert claimed
+    assert marks == sorted(marks)
+    assert 0 < marks[-1] <= begins["pos"]
+    assert len(marks) >= len(walked) - 4, "only at the beginning, and once a second"
 
 
 async def test_a_claim_that_finds_too_little_looks_for_those_left_behind_at_once(

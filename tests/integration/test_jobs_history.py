@@ -1,29 +1,12 @@
 """What a job remembers of attempts that did not succeed."""
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
-import pytest
-
-from shared.database import Pool, make_pool
 from shared.jobs.model import AttemptOutcome, Job, JobFailure, Lease, PastAttempt
-from shared.jobs.queue import JobQueue
 from tests.integration.worker_harness import QUEUE, Jobs
 
 PASSING = JobFailure("STORE_UNAVAILABLE", "away", retryable=True)
 CRASH = JobFailure("OUT_OF_MEMORY", "too much", retryable=True, crash=True)
-
-
-@pytest.fixture
-async def jobs(database_url: str) -> AsyncIterator[Jobs]:
-    async with make_pool(database_url, "test", max_size=4) as pool:
-        yield await _jobs(pool)
-
-
-async def _jobs(pool: Pool) -> Jobs:
-    queue = JobQueue(pool)
-    await queue.register(QUEUE)
-    return Jobs(pool, queue)
 
 
 async def _begin(jobs: Jobs, worker_id: str = "w") -> Lease:

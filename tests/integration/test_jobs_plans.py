@@ -5,12 +5,13 @@ Plans are those of prepared statements, made for any values, since that is what 
 
 from collections.abc import Iterator
 from typing import Any, LiteralString
+from uuid import uuid4
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from shared.jobs import statements
+from shared.jobs import order, statements
 from tests.conftest import Servers
 
 ROWS = 100_000
@@ -92,15 +93,28 @@ def test_a_leased_job_is_found_by_its_primary_key(filled: psycopg.Connection, na
 
 
 def test_a_claim_walks_ready_jobs_in_order_and_updates_by_key(filled: psycopg.Connection) -> None:
-    plan = _plan(filled, statements.CLAIM, {**CLAIM, "low_water": "bigint", "locked": "boolean"})
+    plan = _plan(filled, order.CLAIM, {**CLAIM, "low_water": "bigint"})
     assert "Index Scan using jobs_ready on" in plan
     assert "Scan using jobs_pkey" in plan or "Bitmap Index Scan on jobs_pkey" in plan
     assert "Seq Scan on jobs" not in plan
     assert "Sort" not in plan
 
 
+def test_a_claim_under_a_cap_walks_ready_jobs_in_order(filled: psycopg.Connection) -> None:
+    plan = _plan(filled, order.CLAIM_CAPPED, CLAIM)
+    assert "Index Scan using jobs_ready on" in plan
+    assert "jobs_running" in plan
+    assert "Seq Scan on jobs" not in plan
+
+
+def test_what_a_worker_holds_is_found_among_what_runs(filled: psycopg.Connection) -> None:
+    plan = _plan(filled, statements.HELD_BY, {"worker_id": "text"})
+    assert "jobs_running" in plan
+    assert "Seq Scan" not in plan
+
+
 def test_a_claim_under_an_owners_cap_skips_from_owner_to_owner(filled: psycopg.Connection) -> None:
-    plan = _plan(filled, statements.CLAIM_PER_OWNER, CLAIM)
+    plan = _plan(filled, order.CLAIM_PER_OWNER, CLAIM)
     assert plan.count("jobs_ready_by_owner") == 2
     assert "using jobs_ready on" not in plan
     assert "jobs_running" in plan
@@ -125,15 +139,36 @@ def test_an_outlook_looks_at_the_head_of_each_index(filled: psycopg.Connection) 
     assert "Seq Scan on jobs" not in plan
 
 
+def test_an_enqueueing_of_many_looks_for_the_head_of_the_queue_once(filled: psycopg.Connection) -> None:
+    """And not once for each owner: beside a long transaction it is a walk over all that was claimed meanwhile."""
+    jobs = 20
+    values: dict[str, Any] = {
+        "job_ids": [uuid4() for _ in range(jobs)], "owners": [f"o{number}" for number in range(jobs)],
+        "queues": ["toy"] * jobs, "record_ids": [None] * jobs, "args": ["{}"] * jobs, "max_attempts": [5] * jobs,
+        "low_waters": [0] * jobs,
+    }  # fmt: skip
+    with filled.transaction(force_rollback=True):
+        explain = "EXPLAIN (ANALYZE, FORMAT JSON) "
+        row = filled.execute(explain.encode() + order.ENQUEUE_MANY.encode(), values).fetchone()
+    assert row is not None
+    heads = [node for node in _nodes(row[0][0]["Plan"]) if node.get("Index Name") == "jobs_ready"]
+    assert [node["Actual Loops"] for node in heads] == [1]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
 @pytest.mark.parametrize("limit", [1, 200])
 def test_a_claim_touches_no_more_than_it_takes(filled: psycopg.Connection, limit: int) -> None:
     values: dict[str, Any] = {
         "queue": "toy", "worker_id": "w", "lease_s": 60.0, "timeout_s": 60.0, "limit": limit, "low_water": 0,
-        "locked": False,
     }  # fmt: skip
     with filled.transaction(force_rollback=True):
         explain = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) "
-        row = filled.execute(explain.encode() + statements.CLAIM.encode(), values).fetchone()
+        row = filled.execute(explain.encode() + order.CLAIM.encode(), values).fetchone()
     assert row is not None
     plan = row[0][0]["Plan"]
     assert plan["Actual Rows"] == limit

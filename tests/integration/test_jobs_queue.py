@@ -1,33 +1,22 @@
 """The engine against a real Postgres: who may claim, who may write, and what every end makes of a job."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from typing import cast
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
-from shared.database import Pool, make_pool
+from shared.database import Pool
 from shared.jobs.model import ClaimedJob, JobFailure, JobProgress, JobState, Lease
+from shared.jobs.operations import Operations
 from shared.jobs.queue import JobQueue, LeaseLost
+from tests.integration.jobs_engine import HeldPool
 from tests.integration.worker_harness import QUEUE, Jobs
 
 PASSING = JobFailure("STORE_UNAVAILABLE", "away", retryable=True)
 CRASH = JobFailure("PROCESS_CRASHED", "died", retryable=True, crash=True)
 BAD_INPUT = JobFailure("FILE_CORRUPT", "broken", retryable=False, sheet="S", row=3, column="C")
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test", max_size=12) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def jobs(pool: Pool) -> Jobs:
-    queue = JobQueue(pool)
-    await queue.register(QUEUE)
-    return Jobs(pool, queue)
 
 
 async def _claim(jobs: Jobs, limit: int = 1, lease_s: float = 60, queue: JobQueue | None = None) -> list[ClaimedJob]:
@@ -63,7 +52,44 @@ async def test_concurrent_claimers_get_every_job_exactly_once(jobs: Jobs) -> Non
 
     claimed = [job_id for mine in await asyncio.gather(*(claimer() for _ in range(8))) for job_id in mine]
     assert sorted(claimed) == sorted(wanted)
-    assert await jobs.rows("SELECT job_id FROM jobs WHERE attempt <> 1 OR lease_token <> 1 OR state <> 'running'") == []
+    assert await jobs.rows("SELECT job_id FROM jobs WHERE attempt <> 1 OR version <> 2 OR state <> 'running'") == []
+
+
+async def _lost_claim(jobs: Jobs) -> ClaimedJob:
+    """Claim without waiting for the disk, and have the server take it back, as a crash of it would."""
+    async with jobs.pool.connection() as held, held.transaction(force_rollback=True):
+        (claimed,) = await _claim(jobs, queue=JobQueue(cast(Pool, HeldPool(held))))
+    return claimed
+
+
+async def test_nothing_but_a_claim_commits_without_waiting_for_the_disk(jobs: Jobs) -> None:
+    await jobs.add()
+    async with jobs.pool.connection() as held:
+        await held.execute("SET synchronous_commit = on")
+        async with held.transaction():
+            (claimed,) = await _claim(jobs, queue=JobQueue(cast(Pool, HeldPool(held))))
+            assert await (await held.execute("SHOW synchronous_commit")).fetchone() == {"synchronous_commit": "off"}
+        async with held.transaction():
+            await jobs.queue.succeed(held, claimed.lease)
+            assert await (await held.execute("SHOW synchronous_commit")).fetchone() == {"synchronous_commit": "on"}
+        await held.execute("RESET synchronous_commit")
+
+
+async def test_the_token_of_a_claim_that_a_crash_took_back_is_never_given_again(jobs: Jobs) -> None:
+    await jobs.add()
+    lost, again = await _lost_claim(jobs), await _claim_one(jobs)
+    assert again.lease.token > lost.lease.token
+    assert await jobs.queue.heartbeat([(lost.lease, None)], lease_s=60) == {}
+    assert await jobs.queue.succeed_many([lost.lease]) == set()
+    assert await jobs.queue.succeed_many([again.lease]) == {again.lease.job_id}
+
+
+async def test_watchers_who_saw_a_claim_that_a_crash_took_back_hear_of_the_cancel(jobs: Jobs) -> None:
+    job_id = await jobs.add()
+    version = (await jobs.row(job_id))["version"]
+    await _lost_claim(jobs)
+    claimed_version = version + 1
+    assert (await Operations(jobs.pool).cancel("o", job_id)).version > claimed_version
 
 
 async def test_a_claim_never_takes_more_than_it_asked_for(jobs: Jobs) -> None:
@@ -134,7 +160,8 @@ async def test_success_is_final_and_known_to_its_lease_alone(jobs: Jobs) -> None
 
 async def test_a_passing_failure_is_tried_again_after_its_backoff(jobs: Jobs) -> None:
     job_id = await jobs.add(max_attempts=2)
-    assert await jobs.queue.fail((await _claim_one(jobs)).lease, PASSING, backoff_s=30) is JobState.SCHEDULED
+    first = await _claim_one(jobs)
+    assert await jobs.queue.fail(first.lease, PASSING, backoff_s=30) is JobState.SCHEDULED
     assert await _claim(jobs) == []
     assert await jobs.queue.promote() == []
     due_s = (await jobs.queue.outlook()).due_s
@@ -143,7 +170,8 @@ async def test_a_passing_failure_is_tried_again_after_its_backoff(jobs: Jobs) ->
     await _make_due(jobs, job_id)
     assert await jobs.queue.promote() == [(job_id, QUEUE)]
     again = await _claim_one(jobs)
-    assert (again.attempt, again.lease.token) == (2, 3)
+    assert again.attempt == 2
+    assert again.lease.token >= first.lease.token + 2, "the end of a lease raises the token, and so does the next"
     assert await jobs.queue.fail(again.lease, PASSING, backoff_s=30) is JobState.FAILED, "attempts are spent"
     row = await jobs.row(job_id)
     assert row["error"]["reason"] == "STORE_UNAVAILABLE"
@@ -181,11 +209,14 @@ async def test_a_worker_that_dies_three_times_on_a_job_ends_it(jobs: Jobs) -> No
 
 async def test_release_gives_a_job_back_without_using_up_an_attempt(jobs: Jobs) -> None:
     job_id = await jobs.add(max_attempts=1)
+    newest = 0
     for _ in range(3):
         claimed = await _claim_one(jobs)
         assert claimed.attempt == 1
+        assert claimed.lease.token > newest
         assert await jobs.queue.release([claimed.lease]) == [job_id]
-    assert (await jobs.row(job_id))["lease_token"] == 6, "every claim and every end raises the token"
+        newest = (await jobs.row(job_id))["lease_token"]
+        assert newest == claimed.lease.token + 1, "the end raises the token"
 
 
 async def _request_cancel(jobs: Jobs, job_id: UUID) -> None:

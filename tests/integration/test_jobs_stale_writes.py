@@ -2,37 +2,21 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
-import pytest
-
-from shared.database import Pool, make_pool
 from shared.jobs.model import JobProgress, Lease
 from shared.jobs.operations import Operations
-from shared.jobs.queue import JobQueue, LeaseLost
+from shared.jobs.queue import LeaseLost
 from tests.integration.operating import BAD_FILE, PASSING, POISON, claim, end
-from tests.integration.worker_harness import QUEUE, Jobs
+from tests.integration.worker_harness import Jobs
 
 JOBS = 120
 LIVES = 3  # how often every job is claimed; all but the last worker are taken for dead
 TRIES = 10_000
 BATCH = 50  # tries at once, where the engine takes many
 WRITERS = 4  # at the same time
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test", max_size=WRITERS + 1) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def jobs(pool: Pool) -> Jobs:
-    queue = JobQueue(pool)
-    await queue.register(QUEUE)
-    return Jobs(pool, queue)
 
 
 async def _stale_leases(jobs: Jobs) -> list[Lease]:

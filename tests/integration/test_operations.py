@@ -1,7 +1,7 @@
 """What operators see of the queues and their jobs, at what price, and how they hold a queue back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +11,14 @@ from psycopg.rows import DictRow
 from uuid_utils.compat import uuid7
 
 from ingest_service.auth import LOCAL_OWNER
-from shared.database import Pool, make_pool
 from shared.jobs.model import JobState, NewJob
 from shared.jobs.operations import Operations
-from shared.jobs.queue import JobQueue
 from tablemill.v1 import job_pb2
 from tablemill.v1 import ops_service_pb2 as pb
 from tests.integration.operating import BAD_FILE, UNKNOWN, claim, end, job_in, refusal
 from tests.integration.worker_harness import QUEUE, Jobs, ToyArgs, running_worker, toy
 from tests.rpc import Calls
 from worker_service.job_type import JobContext, JobFailed
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test", max_size=4) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def jobs(pool: Pool) -> Jobs:
-    queue = JobQueue(pool)
-    await queue.register(QUEUE)
-    return Jobs(pool, queue)
-
-
-@pytest.fixture
-def operations(pool: Pool) -> Operations:
-    return Operations(pool)
-
 
 # --- queues ---------------------------------------------------------------------------------------------------------
 

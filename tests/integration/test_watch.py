@@ -1,7 +1,6 @@
 """WatchStatus: the truth first, then every change that matters, then an end; whatever hints get lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import grpc
@@ -9,7 +8,7 @@ import psycopg
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from shared.database import Pool, make_pool
+from shared.database import Pool
 from shared.jobs.model import ClaimedJob, JobFailure, JobProgress, Lease
 from shared.jobs.queue import JobQueue
 from tablemill.v1 import ingest_service_pb2 as pb
@@ -17,12 +16,6 @@ from tablemill.v1 import job_pb2
 from tests.rpc import Calls, next_update, reason_of, upload
 
 FILE = b"a,b\n1,2\n"
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test", max_size=4) as pool:
-        yield pool
 
 
 @pytest.fixture

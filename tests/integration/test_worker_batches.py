@@ -1,7 +1,7 @@
 """Jobs that leave nothing to commit are ended together, each by its own lease; and how a worker waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -10,26 +10,14 @@ import psycopg
 import pytest
 
 from shared import telemetry
-from shared.database import Pool, make_pool
-from shared.jobs.model import Lease, Outlook
+from shared.database import Pool
+from shared.jobs.model import ClaimedJob, JobState, Lease, Outlook
 from shared.jobs.queue import JobQueue
 from tests.integration.worker_harness import QUEUE, Jobs, ToyArgs, running_worker, toy
 from worker_service.job_type import JobContext
+from worker_service.maintenance import Maintenance
 
 BATCH = 30
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test-pool", max_size=8) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def jobs(pool: Pool) -> Jobs:
-    queue = JobQueue(pool)
-    await queue.register(QUEUE)
-    return Jobs(pool, queue)
 
 
 class Together:
@@ -126,6 +114,51 @@ async def test_a_batch_whose_answer_got_lost_counts_once(
     assert await jobs.rows("SELECT job_id FROM jobs WHERE state <> 'succeeded' OR attempt <> 1 OR version <> 3") == []
 
 
+async def test_a_claim_whose_answer_got_lost_is_given_back_at_once(
+    jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, lies = JobQueue.claim, 1
+
+    async def lossy(self: JobQueue, *args: Any, **values: Any) -> list[ClaimedJob]:
+        nonlocal lies
+        claimed = await claim(self, *args, **values)
+        if claimed and lies:
+            lies -= 1
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+        return claimed
+
+    async def handler(context: JobContext, args: ToyArgs) -> None:
+        return
+
+    monkeypatch.setattr(JobQueue, "claim", lossy)
+    added = [await jobs.add() for _ in range(3)]
+    async with running_worker(pool, database_url, tmp_path, toy(handler), lease_s=600, heartbeat_s=100):
+        ended = [await jobs.until_final(job_id) for job_id in added]
+    assert {(job.state, job.attempt, len(job.history)) for job in ended} == {(JobState.SUCCEEDED, 1, 0)}
+
+
+async def test_what_a_claim_passed_over_is_looked_for_again_without_a_wakeup(
+    jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim, passes = JobQueue.claim, 2
+
+    async def handler(context: JobContext, args: ToyArgs) -> None:
+        return
+
+    async def passing_over(self: JobQueue, *args: Any, **values: Any) -> list[ClaimedJob]:
+        """At first as if the job lay below the mark."""
+        nonlocal passes
+        passes -= 1
+        return [] if passes >= 0 else await claim(self, *args, **values)
+
+    monkeypatch.setattr(JobQueue, "claim", passing_over)
+    monkeypatch.setattr(JobQueue, "passed_over_s", lambda *_: 0.05 if passes >= 0 else None)
+    monkeypatch.setattr(Maintenance, "run", lambda _: asyncio.Event().wait())
+    job_id = await jobs.add()
+    async with running_worker(pool, database_url, tmp_path, toy(handler)):
+        await jobs.until_final(job_id)
+
+
 async def test_thousands_go_through_a_few_slots_exactly_once(
     jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path
 ) -> None:
@@ -138,7 +171,7 @@ async def test_thousands_go_through_a_few_slots_exactly_once(
     async with running_worker(pool, database_url, tmp_path, toy(handler, concurrency=100), poll_s=300):
         await _all_ended(jobs)
     assert len(ran) == len(set(ran)) == 3000
-    assert await jobs.rows("SELECT job_id FROM jobs WHERE attempt <> 1 OR lease_token <> 2") == []
+    assert await jobs.rows("SELECT job_id FROM jobs WHERE attempt <> 1 OR version <> 3") == []
 
 
 async def test_looks_are_rare_while_wakeups_arrive_and_frequent_while_they_do_not(

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import psycopg
 import pytest
 
 from shared import telemetry
-from shared.database import Connection, Pool, make_pool
+from shared.database import Connection, Pool
 from shared.jobs.model import JobFailure, JobProgress, JobState
 from shared.jobs.queue import JobQueue
 from tests.integration.worker_harness import QUEUE, Jobs, ToyArgs, ToyResult, running_worker, toy
@@ -18,17 +17,9 @@ from worker_service.job_type import JobContext, JobFailed
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    async with make_pool(database_url, "test-pool", max_size=8) as pool:
-        yield pool
-
-
-@pytest.fixture
-async def jobs(pool: Pool) -> Jobs:
-    queue = JobQueue(pool)
-    for name in (QUEUE, "sink"):
-        await queue.register(name)
-    return Jobs(pool, queue)
+async def jobs(jobs: Jobs) -> Jobs:
+    await jobs.queue.register("sink")
+    return jobs
 
 
 class Gate:
@@ -280,9 +271,11 @@ async def test_a_commit_whose_answer_got_lost_counts_once_and_is_not_discarded(
         return ToyResult(args.text, discarded)
 
     job_id = await jobs.add(text="once")
+    running = telemetry.JOBS_RUNNING.labels(QUEUE)._value
+    before = running.get()
     async with running_worker(pool, database_url, tmp_path, toy(handler)):
         job = await jobs.until_final(job_id)
-        await _until_true(lambda: telemetry.JOBS_RUNNING.labels(QUEUE)._value.get() == 0)
+        await _until_true(lambda: running.get() == before)
     assert (job.state, await jobs.sink(), discarded, lies) == (JobState.SUCCEEDED, "once", [], 0)
 
 

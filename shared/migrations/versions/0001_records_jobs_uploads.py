@@ -89,43 +89,50 @@ CREATE TABLE queues (
 );
 """
 
-# fillfactor 70 and no index on lease or progress columns: heartbeats stay heap-only updates.
+# Half of each page is left free for the later versions of its rows, so that a job stays on its page from the claim to
+# the end, and columns stand in the order of how rarely they change: such an update logs only what differs. No index
+# holds lease or progress columns, which makes heartbeats heap-only updates.
 JOBS = """
 CREATE TABLE jobs (
     job_id           uuid PRIMARY KEY,
-    owner            text NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     record_id        uuid REFERENCES records (record_id) ON DELETE CASCADE,
+    owner            text NOT NULL,
     queue            text NOT NULL,
-    state            text NOT NULL,
-    -- Place in the claim order of its queue, given anew at every requeue.
+    args             jsonb NOT NULL DEFAULT '{}',
+
+    -- Set anew at every requeue. Place in the claim order of its queue:
     pos              bigint NOT NULL,
     -- A scheduled job becomes ready at this time.
     run_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- When the job last became ready.
     ready_at         timestamptz NOT NULL DEFAULT clock_timestamp(),
-    args             jsonb NOT NULL DEFAULT '{}',
-    attempt          integer NOT NULL DEFAULT 0,
     max_attempts     integer NOT NULL,
     crash_count      integer NOT NULL DEFAULT 0,
-    -- Fencing token: rises when a lease begins and when it ends, never falls. Who holds it may write.
-    lease_token      bigint NOT NULL DEFAULT 0,
-    lease_expires_at timestamptz,
-    deadline_at      timestamptz,
-    worker_id        text,
-    cancel_requested boolean NOT NULL DEFAULT false,
-    progress_stage   text,
-    progress_done    bigint NOT NULL DEFAULT 0,
-    progress_total   bigint NOT NULL DEFAULT 0,
-    progress_unit    text,
-    -- Rises by one at every change that a watcher can see.
-    version          bigint NOT NULL DEFAULT 1,
     error            jsonb,
     -- The newest attempts that did not succeed, oldest first: attempt, worker_id, started_at, ended_at, outcome, error.
     history          jsonb NOT NULL DEFAULT '[]',
-    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    updated_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    -- Set by a claim, and some by heartbeats.
+    attempt          integer NOT NULL DEFAULT 0,
+    worker_id        text,
     started_at       timestamptz,
+    progress_stage   text,
+    progress_unit    text,
+    progress_done    bigint NOT NULL DEFAULT 0,
+    progress_total   bigint NOT NULL DEFAULT 0,
+
+    -- Change most often. Fencing token: rises when a lease begins and when it ends, never falls, and is never given
+    -- twice. Who holds it may write.
+    lease_token      bigint NOT NULL DEFAULT 0,
+    lease_expires_at timestamptz,
+    deadline_at      timestamptz,
+    -- Rises at every change that a watcher can see.
+    version          bigint NOT NULL DEFAULT 1,
+    updated_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at         timestamptz,
+    cancel_requested boolean NOT NULL DEFAULT false,
+    state            text NOT NULL,
 
     CONSTRAINT jobs_owner_not_empty CHECK (owner <> ''),
     CONSTRAINT jobs_queue_name_format CHECK (queue ~ '^[A-Za-z0-9_-]{1,64}$'),
@@ -144,7 +151,7 @@ CREATE TABLE jobs (
     CONSTRAINT jobs_history_bounded CHECK (jsonb_array_length(history) <= 20),
     CONSTRAINT jobs_progress_not_negative CHECK (progress_done >= 0 AND progress_total >= 0)
 ) WITH (
-    fillfactor = 70,
+    fillfactor = 50,
     autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, autovacuum_vacuum_cost_delay = 0,
     autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000
 );
@@ -153,31 +160,21 @@ CREATE INDEX jobs_ready_by_owner ON jobs (queue, owner, pos) WHERE state = 'read
 CREATE INDEX jobs_scheduled ON jobs (run_at) WHERE state = 'scheduled';
 CREATE INDEX jobs_running ON jobs (queue, owner) WHERE state = 'running';
 CREATE INDEX jobs_ended ON jobs (queue, state, ended_at) WHERE ended_at IS NOT NULL;
-CREATE INDEX jobs_by_owner ON jobs (owner, state, job_id);
+CREATE INDEX jobs_by_owner ON jobs (owner, state, job_id) WHERE state <> 'running';
 CREATE INDEX jobs_by_record ON jobs (record_id, job_id DESC) WHERE record_id IS NOT NULL;
 """
 
 # Start-time fair queueing (Goyal, Vin, Cheng 1996) with equal weights: a job starts at the later of the queue's
-# virtual time and the end of its owner's last waiting job. Virtual time is the position of the first ready job;
-# an empty queue takes the clock, in microseconds, which is ahead of every position given before as long as fewer
-# than a million jobs arrive a second. Two concurrent calls may give the same position: a tie, not an error.
+# virtual time and the end of its owner's last waiting job. Virtual time is the position at which the claim order of
+# the queue begins, `head`. Two concurrent calls may give the same position: a tie, not an error.
 JOB_POSITION = """
-CREATE FUNCTION job_position(for_queue text, for_owner text, low_water bigint) RETURNS bigint
+CREATE FUNCTION job_position(for_queue text, for_owner text, head bigint) RETURNS bigint
 LANGUAGE plpgsql AS $$
-DECLARE
-    virtual_time bigint;
-    owner_last   bigint;
 BEGIN
-    SELECT pos INTO virtual_time FROM jobs
-    WHERE queue = for_queue AND state = 'ready' AND pos >= low_water
-    ORDER BY pos LIMIT 1;
-    IF virtual_time IS NULL THEN
-        RETURN (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-    END IF;
-    SELECT pos INTO owner_last FROM jobs
-    WHERE queue = for_queue AND owner = for_owner AND state = 'ready' AND pos >= virtual_time
-    ORDER BY pos DESC LIMIT 1;
-    RETURN greatest(virtual_time, owner_last + 1);
+    RETURN greatest(head, 1 + (
+        SELECT pos FROM jobs
+        WHERE queue = for_queue AND owner = for_owner AND state = 'ready' AND pos >= head
+        ORDER BY pos DESC LIMIT 1));
 END
 $$;
 """
