@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from . import dates
+from . import dates, numbers, width
 from .arrow import Array, pc
 from .decide import Decision
 from .errors import InvariantError
-from .kinds import BOOL_FAMILIES
+from .bools import spellings
 from .model import MAX_SAMPLES, MAX_WARNING_ROWS, Sample
-from .nulls import ALWAYS_SET, BLANK, ERROR_SET, TYPED_SET
+from .nulls import ALWAYS_SET, BLANK, ERROR_SET, NOTHINGS, TYPED_SET
 
 _SAMPLE_CHARS = 64
 
@@ -53,6 +53,8 @@ def clean(column: Array, rows: Array, decision: Decision, account: Account) -> A
     is_text = decision.dtype == "string"
     errors = pc.is_in(texts, ERROR_SET)
     tokens = pc.is_in(texts, ALWAYS_SET if is_text else TYPED_SET)
+    if decision.family[0] == "有":
+        tokens = pc.and_not(tokens, pc.is_in(texts, NOTHINGS))
     if pc.any(errors).as_py():
         _count(texts, rows, errors, account.error_codes)
         _note_rows(rows, errors, account.error_rows)
@@ -75,12 +77,13 @@ def clean(column: Array, rows: Array, decision: Decision, account: Account) -> A
 
 
 def _cast(values: Array, rows: Array, decision: Decision, account: Account) -> Array:
+    if decision.folded:
+        encoded = values.dictionary_encode()
+        values = _half_width(encoded.dictionary).take(encoded.indices)
     if decision.dtype in ("int64", "float64"):
-        return pc.cast(_plain_number(values, decision.format), decision.arrow_type)
+        return pc.cast(numbers.plain(values, decision.format) if decision.format else values, decision.arrow_type)
     if decision.dtype == "bool":
-        family = BOOL_FAMILIES[decision.bool_family]
-        index = pc.index_in(values, pa.array(list(family)))
-        return pa.array(list(family.values())).take(index)
+        return _booleans(values, decision.family[0])
     if not decision.format:
         try:
             return pc.cast(pc.cast(values, dates.TIMESTAMP), decision.arrow_type)
@@ -91,16 +94,16 @@ def _cast(values: Array, rows: Array, decision: Decision, account: Account) -> A
         _note_serials(values, rows, account)
         stamps = _dates_and_serials(encoded.dictionary, decision)
     else:
-        stamps = dates.parse(encoded.dictionary, decision.order)
+        stamps = dates.parse(encoded.dictionary, decision.order, decision.zone)
     return pc.cast(stamps, decision.arrow_type).take(encoded.indices)
 
 
-def _plain_number(values: Array, style: str) -> Array:
-    if style == "thousands":
-        return pc.replace_substring(values, ",", "")
-    if style == "percent":  # as a power of ten, because dividing the parsed number by 100 may round twice
-        return pc.replace_substring_regex(values, r"\s?[%％]$", "e-2")
-    return values
+def _half_width(texts: Array) -> Array:
+    return pc.if_else(width.foldable(texts), width.folded(texts), texts)
+
+
+def _booleans(values: Array, yes: str) -> Array:
+    return pc.if_else(values.is_valid(), pc.is_in(values, pa.array(spellings(yes))), pa.scalar(None, pa.bool_()))
 
 
 def _dates_and_serials(texts: Array, decision: Decision) -> Array:

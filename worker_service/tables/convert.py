@@ -11,7 +11,7 @@ from . import parquet, profile
 from .arrow import Array, pc
 from .clean import Account, clean
 from .csv_reader import CsvGrid
-from .decide import Context, Decision, decide
+from .decide import Context, Decision, decide, decimal_mark
 from .errors import ErrorCode, TableError
 from .fill import Fills
 from .grid import Irregular
@@ -31,6 +31,7 @@ from .model import (
 from .region import ColumnName, Region, locate, unique_names
 from .report import column_reports, column_warnings, table_warnings
 from .source import OnProgress, Source, open_source
+from .tail import Tail
 
 _THREADS = 2
 
@@ -63,7 +64,8 @@ def convert(
     opened = open_source(source, out_dir, file_name, options, limits, on_progress)
     region = locate(opened.grid)
     with ThreadPoolExecutor(_THREADS) as pool:
-        intake = _read(opened, region, out_dir, pool, limits, on_progress)
+        tail = Tail(opened.grid, region)
+        intake = _read(opened, tail, out_dir, pool, limits, on_progress)
         try:
             columns, decided = _decide(opened, region, intake)
             nulls = _write(opened, intake, columns, out_dir, pool, limits, on_progress)
@@ -73,12 +75,12 @@ def convert(
             account.check(name.name)
         clean_path = out_dir / "clean.parquet"
         parquet.verify(clean_path, intake.row_count, nulls)
-        rejects = _rejects(opened, region, intake, columns)
+        rejects = _rejects(opened, region, tail, intake, columns)
         parquet.write_rejects(out_dir / "rejects.parquet", rejects)
         profiles = _profiles(clean_path, columns, intake.row_count, pool, on_progress)
     told = [
         *opened.warnings,
-        *table_warnings(opened.grid, region, intake, columns.names, columns.positions),
+        *table_warnings(opened.grid, tail, intake, columns.names, columns.positions),
         *_duplicates(clean_path, intake),
         *decided,
         *column_warnings(columns.names, columns.accounts, intake, columns.positions, limits),
@@ -93,13 +95,15 @@ def convert(
         row_count=intake.row_count,
         column_count=len(columns.names),
         rejects=len(rejects),
-        columns=column_reports(columns.names, columns.decisions, columns.accounts, nulls, profiles),
+        columns=column_reports(
+            columns.names, [region.units[p] for p in columns.positions], columns.decisions, columns.accounts, nulls, profiles
+        ),
         warnings=tuple(told),
     )
 
 
 def _read(
-    source: Source, region: Region, folder: Path, pool: Executor, limits: Limits, on_progress: OnProgress
+    source: Source, tail: Tail, folder: Path, pool: Executor, limits: Limits, on_progress: OnProgress
 ) -> Intake:
     """First pass; a text file that proves irregular on the way is read again with the tolerant reader."""
     grid = source.grid
@@ -115,7 +119,7 @@ def _read(
     def read() -> Intake:
         intake = Intake(grid.width, limits, folder, pool, pa.array(covered, pa.int64()))
         try:
-            intake.read(grid.body(region.first_row), on_rows)
+            intake.read(tail.table(grid.body(tail.region.first_row)), on_rows)
         except BaseException:
             intake.discard()
             raise
@@ -127,6 +131,7 @@ def _read(
         if not isinstance(grid, CsvGrid):
             raise
         grid.tolerant = True
+        tail.restart()
         return read()
 
 
@@ -136,7 +141,8 @@ def _decide(source: Source, region: Region, intake: Intake) -> tuple[Columns, li
     if not positions:
         raise TableError(ErrorCode.EMPTY_FILE, "The table has no cells; upload a file with data.")
     names = unique_names([region.names[index] for index in positions])
-    context = Context(source.delimiter, source.date1904)
+    mark = decimal_mark(intake.evidence[index] for index in positions)
+    context = Context(source.delimiter, source.date1904, mark)
     decisions, told = [], []
     for index, name in zip(positions, names, strict=True):
         decision, warnings = decide(name.name, intake.evidence[index], context)
@@ -185,20 +191,19 @@ def _write(
     return nulls
 
 
-def _rejects(
-    source: Source, region: Region, intake: Intake, columns: Columns
-) -> list[tuple[int, str | None, str, str]]:
+def _rejects(source: Source, region: Region, tail: Tail, intake: Intake, columns: Columns) -> pa.Table:
     """Every source cell that is in no clean column, by row."""
-    loose = list(intake.loose)
-    for index in region.preamble:
-        cells = enumerate(source.grid.head[index], start=1)
-        row = source.grid.head_rows[index]
-        loose += [Loose(row, number, text, "PREAMBLE") for number, text in cells if text.strip()]
-    if isinstance(source.grid, CsvGrid):
-        loose += [Loose(cell.row, 0, cell.raw, "EXTRA_CELL") for cell in source.grid.all_overflow(region.first_row)]
+    grid, loose = source.grid, list(intake.loose)
+    outside = [(index, "PREAMBLE") for index in region.preamble]
+    outside += [(region.units_row, "UNITS_ROW")] if region.units_row is not None else []
+    for index, reason in outside:
+        cells = enumerate(grid.head[index], start=1)
+        loose += [Loose(grid.head_rows[index], number, text, reason) for number, text in cells if text.strip()]
+    if isinstance(grid, CsvGrid):
+        loose += [Loose(cell.row, 0, cell.raw, "EXTRA_CELL") for cell in grid.all_overflow(region.first_row)]
     names = {index + 1: name.name for index, name in zip(columns.positions, columns.names, strict=True)}
-    rejects = [(item.row, names.get(item.column), item.raw, item.reason) for item in loose]
-    return sorted(rejects, key=lambda reject: reject[0])
+    cells = [(item.row, names.get(item.column), item.raw, item.reason) for item in loose]
+    return parquet.rejects([*tail.aside(names), *parquet.as_rejects(cells)])
 
 
 def _profiles(path: Path, columns: Columns, rows: int, pool: Executor, on_progress: OnProgress) -> list[ColumnProfile]:

@@ -8,14 +8,9 @@ import pyarrow as pa
 
 from . import dates
 from .arrow import Array, pc
+from .numbers import Shape
 
 _GIVE_UP_TEXTS = 5_000
-
-BOOL_FAMILIES = (
-    {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False},
-    {"yes": True, "Yes": True, "YES": True, "no": False, "No": False, "NO": False},
-    {"是": True, "否": False},
-)
 
 
 class Kind(Enum):
@@ -23,27 +18,41 @@ class Kind(Enum):
 
     INT = auto()
     FLOAT = auto()
-    THOUSANDS = auto()
+    SEPARATED = auto()  # a number with separators, see Shape
     PERCENT = auto()
+    AFFIXED = auto()  # a number with a currency mark or a unit
     BOOL = auto()
-    YEAR_FIRST = auto()
-    YEAR_LAST = auto()
+    YEAR_FIRST = auto()  # a date of which day and month are certain
+    YEAR_LAST = auto()  # a date that begins with day or month
+    SHORT_YEAR = auto()  # a date whose century is unknown
     NULL_ALWAYS = auto()
     NULL_TYPED = auto()
     ERROR = auto()
     TEXT = auto()
 
 
+NUMERIC = (Kind.INT, Kind.FLOAT, Kind.SEPARATED)
+
+
 @dataclass
 class Evidence:
-    """Counts of kinds over all values seen so far, and what tells look-alikes apart."""
+    """Counts of kinds over all values seen so far, and what tells look-alikes apart.
+
+    ``padded``: some values have outer white space; ``folded``: some are written in full-width characters.
+    """
 
     counts: Counter[Kind] = field(default_factory=Counter)
     padded: bool = False
+    folded: bool = False
     has_clock: bool = False
-    first_above_12: int = 0
-    second_above_12: int = 0
-    thousands_with_point: bool = False
+    zoned: int = 0
+    offsets: set[str] = field(default_factory=set)
+    not_day_first: int = 0  # of the YEAR_LAST values, those that are no date if the day comes first
+    not_month_first: int = 0
+    shapes: Counter[Shape] = field(default_factory=Counter)
+    may_be_fours: bool = True  # all values of Shape.COMMA
+    has_point: bool = False  # some number has a decimal point that cannot divide thousands
+    affixes: set[str] = field(default_factory=set)
     phones: int = 0
     id_cards: int = 0
     smallest_int: int | None = None  # among those that cannot be compact dates
@@ -52,9 +61,10 @@ class Evidence:
     latest: int | None = None
     earliest_compact: int | None = None  # compact dates are counted as whole numbers
     latest_compact: int | None = None
-    bool_families: set[int] = field(default_factory=set)
-    text_examples: list[str] = field(default_factory=list)
-    year_last_example: str = ""
+    bool_words: set[str] = field(default_factory=set)
+    nothings: Counter[str] = field(default_factory=Counter)  # 无 and 無 among the null tokens
+    others: Counter[str] = field(default_factory=Counter)  # values that are text, with counts; the first 1,000
+    examples: dict[Kind, str] = field(default_factory=dict)  # the first value of each kind
     nearly_distinct: bool = False
 
     @property
@@ -62,6 +72,11 @@ class Evidence:
         """Text for certain and mostly: later values are no longer looked at one by one."""
         texts = self.counts[Kind.TEXT]
         return texts > _GIVE_UP_TEXTS and texts * 2 > self.counts.total()
+
+    @property
+    def core(self) -> int:
+        """Values that are neither null tokens nor errors."""
+        return self.counts.total() - sum(self.counts[k] for k in (Kind.NULL_ALWAYS, Kind.NULL_TYPED, Kind.ERROR))
 
     def note_dates(self, stamps: Array) -> None:
         """Remember the range of some timestamps and whether any has a time of day."""

@@ -32,6 +32,12 @@ class WarningCode(StrEnum):
     MIXED_TYPES = "MIXED_TYPES"
     DATE_ORDER_AMBIGUOUS = "DATE_ORDER_AMBIGUOUS"
     DATE_SERIALS = "DATE_SERIALS"
+    SHORT_YEARS = "SHORT_YEARS"
+    NUMBER_FORMAT_AMBIGUOUS = "NUMBER_FORMAT_AMBIGUOUS"
+    UNITS_ROW = "UNITS_ROW"
+    REPEATED_HEADER = "REPEATED_HEADER"
+    SECOND_TABLE = "SECOND_TABLE"
+    SIDE_TABLE = "SIDE_TABLE"
     TOTALS_ROW = "TOTALS_ROW"
     DUPLICATE_ROWS = "DUPLICATE_ROWS"
 
@@ -136,6 +142,30 @@ _MESSAGES: dict[WarningCode, tuple[str, str]] = {
     WarningCode.DATE_SERIALS: (
         "{count} cell(s) of {column} are spreadsheet day numbers among dates and were read as dates.",
         "列 {column} 有 {count} 个单元格是日期序列号，已按日期读取。",
+    ),
+    WarningCode.SHORT_YEARS: (
+        "{column} stays text: years of two digits leave the century open (e.g. {example}).",
+        "列 {column} 保留为文本：两位数年份无法确定世纪（如 {example}）。",
+    ),
+    WarningCode.NUMBER_FORMAT_AMBIGUOUS: (
+        "{column} stays text: nothing tells whether its commas are decimal marks (e.g. {example}).",
+        "列 {column} 保留为文本：无法判断逗号是否为小数点（如 {example}）。",
+    ),
+    WarningCode.UNITS_ROW: (
+        "A row of units below the header is not part of the table; {count} column(s) carry their unit.",
+        "表头下方的单位行不计入数据；{count} 列已记录其单位。",
+    ),
+    WarningCode.REPEATED_HEADER: (
+        "{count} row(s) repeat the header; they are not part of the table but in rejects.parquet.",
+        "有 {count} 行重复了表头，不计入数据，保存在 rejects.parquet 中。",
+    ),
+    WarningCode.SECOND_TABLE: (
+        "Another table seems to begin at row {first}; its {count} row(s) are in rejects.parquet, not in the result.",
+        "第 {first} 行起似为另一张表；其 {count} 行保存在 rejects.parquet 中，不在结果内。",
+    ),
+    WarningCode.SIDE_TABLE: (
+        "An empty column separates {names} from the columns before: perhaps a second table, read as one.",
+        "空列将 {names} 与前面的列隔开：可能是并排的另一张表，已合并读取。",
     ),
     WarningCode.TOTALS_ROW: (
         "{count} row(s) look like totals; they are part of the result.",

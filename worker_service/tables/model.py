@@ -120,6 +120,18 @@ class TopValue:
 
 
 @dataclass(frozen=True)
+class Mixed:
+    """What a text column almost was: how many values read as ``candidate``, and the most frequent others.
+
+    A value of another kind than text stands for all of its kind. At most 20 are listed, cut at 64 chars.
+    """
+
+    candidate: str
+    parsed: int
+    others: tuple[TopValue, ...]
+
+
+@dataclass(frozen=True)
 class Histogram:
     """Equal-width bins over a numeric column: ``len(edges) == len(counts) + 1``; the last bin is closed."""
 
@@ -154,6 +166,8 @@ class ColumnReport:
     dtype: DType
     format: str  # "percent", "thousands", "day_month_year", ... or empty
     reason: str
+    unit: str  # the currency mark or unit that every value bears, or that stands below the header
+    mixed: Mixed | None
     null_count: int
     source_nonempty: int
     typed: int

@@ -28,3 +28,5 @@ BLANK = "<blank>"
 ALWAYS_SET = pa.array(["", *ALWAYS])
 TYPED_SET = pa.array(["", *ALWAYS, *IN_TYPED_COLUMNS])
 ERROR_SET = pa.array(ERROR_CODES)
+# "Nothing", which beside 有 (there is) is an answer.
+NOTHINGS = pa.array(["无", "無"])

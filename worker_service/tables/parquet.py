@@ -21,7 +21,7 @@ _REJECT_FIELDS: list[Any] = [
     pa.field("raw", pa.string(), nullable=False),
     pa.field("reason", pa.string(), nullable=False),
 ]
-_REJECTS = pa.schema(_REJECT_FIELDS)
+REJECTS = pa.schema(_REJECT_FIELDS)
 
 
 def schema(names: list[str], sources: list[str], types: list[pa.DataType]) -> pa.Schema:
@@ -108,9 +108,20 @@ def verify(path: Path, rows: int, null_counts: list[int]) -> None:
                 raise InvariantError(f"column {index}: {stored} nulls were written, {expected} counted")
 
 
-def write_rejects(path: Path, rejects: list[tuple[int, str | None, str, str]]) -> None:
-    """Write (1-based source row, column name or None, raw text, reason) rows; nothing if there are none."""
-    if not rejects:
-        return
-    columns = [pa.array(values, field.type) for values, field in zip(zip(*rejects, strict=True), _REJECTS, strict=True)]
-    pq.write_table(pa.table(columns, schema=_REJECTS), path, compression="zstd")
+def rejects(parts: list[pa.RecordBatch]) -> pa.Table:
+    """Batches of REJECTS as one table, by row."""
+    return pa.Table.from_batches(parts, REJECTS).sort_by("row")
+
+
+def as_rejects(cells: list[tuple[int, str | None, str, str]]) -> list[pa.RecordBatch]:
+    """(1-based source row, column name or None, raw text, reason) as a batch of REJECTS."""
+    if not cells:
+        return []
+    columns = [pa.array(values, field.type) for values, field in zip(zip(*cells, strict=True), REJECTS, strict=True)]
+    return [pa.record_batch(columns, schema=REJECTS)]
+
+
+def write_rejects(path: Path, rejects: pa.Table) -> None:
+    """Write a table of REJECTS; nothing if it has no rows."""
+    if len(rejects):
+        pq.write_table(rejects, path, compression="zstd")

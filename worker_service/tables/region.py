@@ -2,45 +2,145 @@
 
 import re
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-from .grid import Grid, Merge
-from .nulls import ALWAYS, ERROR_CODES, IN_TYPED_COLUMNS
+from .errors import ErrorCode, TableError
+from .grid import HEAD_ROWS, Grid
+from .header import NULLS, are_units, bare_unit, continues, is_unit, kind, score
 
-_LOOK_ROWS = 60
 _MAX_HEADER_ROWS = 4
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][-+]?\d+)?\s*[%％]?$")
-_DATE = re.compile(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}日?(?:[T ].*)?$")
-_NULLS = frozenset((*ALWAYS, *IN_TYPED_COLUMNS, *ERROR_CODES))
+_MAX_BLOCK_ROWS = 6
+_UNIT_IN_NAME = re.compile(r".+?\s*[(（\[]([^()（）\[\]]+)[)）\]]$")
 
 
 @dataclass(frozen=True)
 class Region:
     """The table's place in a grid.
 
-    ``preamble`` and ``header`` are indices into ``grid.head``; ``first_row`` is the 1-based source row of the
-    first body row; ``names`` are the raw header texts, one a column, empty where the header is.
+    ``preamble`` and ``header`` are indices into ``grid.head``; ``units_row`` is the index of a row of units, if any;
+    ``first_row`` is the 1-based source row of the first body row; ``names`` are the raw header texts and ``units`` the
+    units, one a column, empty where the header is.
     """
 
     preamble: tuple[int, ...]
     header: tuple[int, ...]
     first_row: int
     names: tuple[str, ...]
+    units: tuple[str, ...]
+    units_row: int | None = None
 
 
-def locate(grid: Grid) -> Region:
-    """Find the table in the first rows of ``grid``; without a header every non-preamble row is body."""
+def locate(grid: Grid, header_row: int | None = None) -> Region:
+    """Find the table in the first rows of ``grid``; without a header every non-preamble row is body.
+
+    ``header_row`` is the caller's: the 1-based source row of the names, 0 for none. Raises NOT_TABULAR if it is none of
+    the first rows.
+    """
     filled = _covered(grid)
-    start = _first_wide_row(filled)
+    if header_row is not None:
+        return _as_asked(grid, filled, header_row)
+    start = _start(grid, filled)
     rows = [index for index in range(start, len(grid.head)) if filled[index]]
     preamble = tuple(index for index in range(start) if filled[index])
-    if not rows or _header_score(grid.head, rows) <= 0:
-        first = grid.head_rows[start] if grid.head_rows else 1
-        return Region(preamble, (), first, ("",) * grid.width)
-    header = _header_rows(grid, rows)
+    if not rows or score([grid.head[index] for index in rows]) <= 0:
+        return _without_header(grid, start, preamble)
+    return _with_header(grid, preamble, _header_rows(grid, rows))
+
+
+def _as_asked(grid: Grid, filled: list[int], header_row: int) -> Region:
+    if header_row == 0:
+        return _without_header(grid, 0, ())
+    if header_row not in grid.head_rows:
+        raise TableError(
+            ErrorCode.NOT_TABULAR,
+            f"Row {header_row:,} cannot be the header: it is none of the first {HEAD_ROWS} rows with cells.",
+            row=header_row,
+        )
+    index = grid.head_rows.index(header_row)
+    return _with_header(grid, tuple(above for above in range(index) if filled[above]), (index,))
+
+
+def _without_header(grid: Grid, start: int, preamble: tuple[int, ...]) -> Region:
+    first = grid.head_rows[start] if grid.head_rows else 1
+    return Region(preamble, (), first, ("",) * grid.width, ("",) * grid.width)
+
+
+def _with_header(grid: Grid, preamble: tuple[int, ...], header: tuple[int, ...]) -> Region:
     after = header[-1] + 1
+    names = _joined_names(grid, header)
+    units = [_unit_in(name) for name in names]
+    units_row = after if after < len(grid.head) and are_units(grid.head[after]) else None
+    if units_row is not None:
+        found = [bare_unit(cell) for cell in grid.head[units_row]]
+        units = [text if text not in NULLS and text else unit for text, unit in zip(found, units, strict=True)]
+        after += 1
     first_row = grid.head_rows[after] if after < len(grid.head) else grid.head_rows[-1] + 1
-    return Region(preamble, header, first_row, _joined_names(grid, header))
+    return Region(preamble, header, first_row, names, tuple(units), units_row)
+
+
+def _unit_in(name: str) -> str:
+    """The unit in brackets that a name ends with."""
+    found = _UNIT_IN_NAME.match(clean_name(name))
+    return found[1] if found and is_unit(found[1]) else ""
+
+
+def _start(grid: Grid, filled: list[int]) -> int:
+    """Index of the table's first row: below narrow rows, small blocks apart, and rows of ``key: value`` pairs."""
+    start = _first_wide_row(filled)
+    while (below := _below_small_block(grid, filled, start)) is not None:
+        start = below
+    if grid.head_rows and not any(merge.first_row == grid.head_rows[start] for merge in grid.merges):
+        start = _below_pairs(grid, filled, start)
+    return start - 1 if _are_groups(grid, start - 1) else start
+
+
+def _are_groups(grid: Grid, index: int) -> bool:
+    """Whether a narrow row right above the table names groups of columns: two or more texts, each with room to reach."""
+    if index < 0 or grid.head_rows[index + 1] != grid.head_rows[index] + 1:
+        return False
+    row, below = grid.head[index], grid.head[index + 1]
+    places = [column for column, cell in enumerate(row) if cell.strip()]
+    if len(places) < 2 or any(kind(row[p].strip()) != "text" or row[p].strip().endswith((":", "：")) for p in places):
+        return False
+    reach = [later - column for column, later in zip(places, [*places[1:], grid.width], strict=True)]
+    return all(span > 1 for span in reach) and all(cell.strip() for cell in below[places[0] :])
+
+
+def _below_small_block(grid: Grid, filled: list[int], start: int) -> int | None:
+    """The row after a gap that ends a few rows above a larger table with a header of its own, if there is one."""
+    rows = range(start, min(start + _MAX_BLOCK_ROWS, len(filled)))
+    gap = next((i for i in rows if _is_gap(grid, filled, i)), None)
+    if gap is None:
+        return None
+    below = next((index for index in range(gap, len(filled)) if filled[index]), None)
+    if below is None:
+        return None
+    rest = [index for index in range(below, len(filled)) if filled[index]]
+    end = next((place for place, index in enumerate(rest) if place and _is_gap(grid, filled, index)), len(rest))
+    block, table = [filled[i] for i in range(start, gap) if filled[i]], rest[:end]
+    if len(table) < 2 * len(block) or max(filled[index] for index in table) < max(block):
+        return None
+    return below if score([grid.head[index] for index in table]) > 0 else None
+
+
+def _is_gap(grid: Grid, filled: list[int], index: int) -> bool:
+    """Whether a blank row stands at ``index`` or, where readers leave blank rows out, just above it."""
+    return not filled[index] or (index > 0 and grid.head_rows[index] - grid.head_rows[index - 1] > 1)
+
+
+def _below_pairs(grid: Grid, filled: list[int], start: int) -> int:
+    """Skip rows of keys and values such as ``科室：``, ``心内科`` right above a wider row of names."""
+    for index in range(start, min(start + _MAX_BLOCK_ROWS, len(filled) - 1)):
+        cells = [cell.strip() for cell in grid.head[index] if cell.strip()]
+        if not cells:
+            continue
+        keys = sum(1 for cell in cells if cell.endswith((":", "：")) or "：" in cell or ": " in cell)
+        if not keys or keys * 3 < len(cells):
+            return index if index == start or _reads_like_header(grid, filled, index) else start
+    return start
+
+
+def _reads_like_header(grid: Grid, filled: list[int], index: int) -> bool:
+    return score([grid.head[row] for row in range(index, len(filled)) if filled[row]]) > 0
 
 
 def _covered(grid: Grid) -> list[int]:
@@ -76,74 +176,34 @@ def _first_wide_row(filled: list[int]) -> int:
     return next(index for index, count in enumerate(filled) if count >= needed)
 
 
-def _header_score(head: list[list[str]], rows: list[int]) -> float:
-    """Above zero if the first of ``rows`` reads like names for the columns below it."""
-    top, below = head[rows[0]], [head[index] for index in rows[1 : _LOOK_ROWS + 1]]
-    texts = [cell.strip() for cell in top if cell.strip()]
-    if not below:
-        return 1.0 if all(_kind(text) == "text" for text in texts) else -1.0
-    years = _are_years([text for text in texts if _kind(text) != "text"])
-    score = 0.0
-    for column, cell in enumerate(top):
-        if text := cell.strip():
-            kind = "text" if years else _kind(text)
-            score += _column_vote(kind, text, [row[column].strip() for row in below])
-    if score == 0:
-        return 1.0 if len(set(texts)) == len(texts) and all(_kind(text) == "text" for text in texts) else -1.0
-    return score
-
-
-def _column_vote(kind: str, text: str, below: list[str]) -> float:
-    values = [value for value in below if value and value not in _NULLS]
-    if not values:
-        return 0.0
-    typed = sum(1 for value in values if _kind(value) != "text")
-    if typed >= 0.6 * len(values):
-        return 1.0 if kind == "text" and text not in _NULLS else -1.0
-    if kind != "text" or text in values:
-        return -0.5
-    return 0.0
-
-
-def _kind(text: str) -> str:
-    if _NUMBER.match(text) and any(char.isdigit() for char in text):
-        return "number"
-    return "date" if _DATE.match(text) else "text"
-
-
-def _are_years(texts: list[str]) -> bool:
-    """Consecutive years are column names more often than values."""
-    if len(texts) < 2 or not all(re.fullmatch(r"(?:19|20)\d\d", text) for text in texts):
-        return False
-    years = [int(text) for text in texts]
-    return all(later == year + 1 for year, later in pairwise(years))
-
-
 def _header_rows(grid: Grid, rows: list[int]) -> tuple[int, ...]:
-    """The first of ``rows`` and those below it that merged cells or gaps make part of the header."""
+    """The first of ``rows`` and those below it that merged cells, gaps or their texts make part of the header."""
     first = rows[0]
     source_row = grid.head_rows[first]
     starting = [merge for merge in grid.merges if merge.first_row == source_row]
     last_row = max((merge.last_row for merge in starting), default=source_row)
     header = [index for index in rows[:_MAX_HEADER_ROWS] if grid.head_rows[index] <= last_row]
-    following = next((index for index in rows if index > header[-1]), None)
-    if len(header) == 1 and following is not None and _is_second_row(grid, rows, starting):
-        header.append(following)
+    following = rows[len(header) :]
+    if len(header) == 1 and following and _is_second_row(grid, rows, across=any(m.last_column > m.first_column for m in starting)):
+        header.append(following.pop(0))
+    while following and len(header) < _MAX_HEADER_ROWS and not are_units(grid.head[following[0]]):
+        if following[0] != header[-1] + 1 or not continues([grid.head[index] for index in following]):
+            break
+        header.append(following.pop(0))
     return tuple(header)
 
 
-def _is_second_row(grid: Grid, rows: list[int], starting: list[Merge]) -> bool:
+def _is_second_row(grid: Grid, rows: list[int], *, across: bool) -> bool:
     """Whether the row below a gappy header names the columns that the first row groups."""
     top, second = grid.head[rows[0]], grid.head[rows[1]]
-    across = any(merge.last_column > merge.first_column for merge in starting)
     last_named = max(column for column, cell in enumerate(top) if cell.strip())
     gaps = [column for column, cell in enumerate(top) if not cell.strip() and second[column].strip()]
     if not gaps or not (across or any(column < last_named or top[column - 1].strip() for column in gaps)):
         return False
     texts = [cell.strip() for cell in second if cell.strip()]
-    if any(_kind(text) != "text" or text in _NULLS for text in texts):
+    if any(kind(text) != "text" or text in NULLS for text in texts) or are_units(second):
         return False
-    return across or _header_score(grid.head, rows[1:]) >= 1
+    return across or score([grid.head[index] for index in rows[1:]]) >= 1
 
 
 def _joined_names(grid: Grid, header: tuple[int, ...]) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ from .intake import Intake
 from .messages import WarningCode
 from .model import ColumnProfile, ColumnReport, Limits, TableWarning, warning
 from .region import ColumnName, Region, clean_name
+from .tail import Tail
 
 _MAX_NAMES = 20
 
 
 def column_reports(
     names: list[ColumnName],
+    units: list[str],
     decisions: list[Decision],
     accounts: list[Account],
     null_counts: list[int],
@@ -27,6 +29,8 @@ def column_reports(
             dtype=decision.dtype,
             format=decision.format,
             reason=decision.reason,
+            unit=decision.unit or unit,
+            mixed=decision.mixed,
             null_count=nulls,
             source_nonempty=account.source_nonempty,
             typed=account.typed,
@@ -40,17 +44,17 @@ def column_reports(
             samples=account.samples,
             profile=profile,
         )
-        for name, decision, account, nulls, profile in zip(
-            names, decisions, accounts, null_counts, profiles, strict=True
+        for name, unit, decision, account, nulls, profile in zip(
+            names, units, decisions, accounts, null_counts, profiles, strict=True
         )
     )
 
 
 def table_warnings(
-    grid: Grid, region: Region, intake: Intake, names: list[ColumnName], positions: list[int]
+    grid: Grid, tail: Tail, intake: Intake, names: list[ColumnName], positions: list[int]
 ) -> list[TableWarning]:
     """What happened to rows, headers and whole columns."""
-    told = []
+    told, region = [], tail.region
     if region.preamble:
         rows = [grid.head_rows[index] for index in region.preamble]
         told.append(warning(WarningCode.PREAMBLE_SKIPPED, rows=rows))
@@ -58,7 +62,15 @@ def table_warnings(
     dropped = [str(index + 1) for index in range(grid.width) if index not in set(positions)]
     if dropped:
         told.append(warning(WarningCode.BLANK_COLUMNS, count=len(dropped), names=_some(dropped)))
+        told += _side_tables(names, positions)
+    if region.units_row is not None:
+        units = sum(1 for unit in region.units if unit)
+        told.append(warning(WarningCode.UNITS_ROW, rows=[grid.head_rows[region.units_row]], count=units))
+    if tail.second_first_row:
+        first = tail.second_first_row
+        told.append(warning(WarningCode.SECOND_TABLE, rows=[first], count=tail.second_rows, first=first))
     for code, tally in (
+        (WarningCode.REPEATED_HEADER, tail.repeated),
         (WarningCode.BLANK_ROWS, intake.blank_rows),
         (WarningCode.NOTES_BELOW, intake.notes),
         (WarningCode.TOTALS_ROW, intake.totals),
@@ -71,6 +83,18 @@ def table_warnings(
     if isinstance(grid, CsvGrid):
         told += _repair_warnings(grid)
     return told
+
+
+def _side_tables(names: list[ColumnName], positions: list[int]) -> list[TableWarning]:
+    """Blank columns with at least two named columns on either side."""
+    starts = [place for place in range(1, len(positions)) if positions[place] - positions[place - 1] > 1]
+    edges = [0, *starts, len(positions)]
+    blocks = [names[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    wide = [block for block in blocks if sum(1 for column in block if column.source.strip()) > 1]
+    return [
+        warning(WarningCode.SIDE_TABLE, column=block[0].name, count=len(block), names=_some([c.name for c in block]))
+        for block in wide[1:]
+    ]
 
 
 def _header_warnings(grid: Grid, region: Region, names: list[ColumnName]) -> list[TableWarning]:

@@ -4,28 +4,22 @@ The work is done on distinct values, batch by batch, over all rows. Each pattern
 ones left, so a clean numeric column costs one pass.
 """
 
+import struct
+from functools import reduce
+
 import pyarrow as pa
 
-from . import dates
+from . import bools, dates, numbers, width
 from .arrow import Array, pc
-from .kinds import BOOL_FAMILIES, Evidence, Kind
-from .nulls import ALWAYS_SET, ERROR_SET, TYPED_SET
+from .kinds import Evidence, Kind
+from .numbers import MAX_EXACT_CHARS, Shape
+from .nulls import ALWAYS_SET, ERROR_SET, NOTHINGS, TYPED_SET
 
-_INT = r"^(?:-?[1-9]\d{0,14}|0)$"
-_FLOAT = (
-    r"^-?(?:0|[1-9]\d*)?\.\d+$"
-    r"|^-?(?:0|[1-9]\d*)(?:\.\d+)?[eE][+-]\d{1,2}$"  # 1E5 without sign or point is more likely a code
-    r"|^-?(?:0|[1-9]\d*)\.\d+[eE]\d{1,2}$"
-    r"|^-0$"
-)
-_SHORT_DECIMAL = r"^-?(?:0|[1-9]\d*)(?:\.\d+)?$"
-_THOUSANDS = r"^-?[1-9]\d{0,2}(?:,\d{3}){1,4}(?:\.\d{1,3})?$"
-_PERCENT = r"^-?(?:0|[1-9]\d{0,9})(?:\.\d{1,5})?\s?[%％]$"
 _ID_CARD_15 = r"^[1-9]\d{5}\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}$"
-_MAX_EXACT_CHARS = 16  # fifteen digits and a point always survive float64
-_MAX_EXAMPLES = 5
+_MAX_OTHERS = 1_000
 _NEARLY_DISTINCT = 0.5
-_BOOL_SET = pa.array([text for family in BOOL_FAMILIES for text in family])
+_BOOL_SET = pa.array(bools.SPELLINGS)
+_NUMBER_BYTES = b"0123456789.-"
 
 
 def observe(evidence: Evidence, column: Array) -> None:
@@ -68,11 +62,10 @@ class _Shortcut:
 
     def _decimals(self) -> bool:
         """Numbers short enough for float64; counted as decimals even if some are whole."""
-        if pc.max(pc.binary_length(self.column)).as_py() > _MAX_EXACT_CHARS:
-            return False
-        if not pc.all(pc.match_substring_regex(self.column, _SHORT_DECIMAL)).as_py():
+        if not _are_short_decimals(self.column):
             return False
         self.evidence.counts[Kind.FLOAT] += len(self.column)
+        _note_point(self.evidence, self.column)
         return True
 
     def _dates(self) -> bool:
@@ -99,20 +92,24 @@ class _Sieve:
 
     def run(self) -> None:
         """Try the kinds from common to rare; what none takes is text."""
-        self._ints(self._take(Kind.INT, pc.match_substring_regex(self.values, _INT)))
+        self._ints(self._take(Kind.INT, self._matching(numbers.INT)))
         self._floats()
         self._years_first()
         self._take(Kind.NULL_ALWAYS, pc.is_in(self.values, ALWAYS_SET))
-        self._take(Kind.NULL_TYPED, pc.is_in(self.values, TYPED_SET))
+        self._nothings()
         self._take(Kind.ERROR, pc.is_in(self.values, ERROR_SET))
-        self._bools(self._take(Kind.BOOL, pc.is_in(self.values, _BOOL_SET)))
+        self.evidence.bool_words.update(self._take(Kind.BOOL, pc.is_in(self.values, _BOOL_SET)).to_pylist())
         if len(self.values):
-            self._take(Kind.PERCENT, pc.match_substring_regex(self.values, _PERCENT))
-            thousands = self._take(Kind.THOUSANDS, pc.match_substring_regex(self.values, _THOUSANDS))
-            if pc.any(pc.match_substring(thousands, "."), min_count=0).as_py():
-                self.evidence.thousands_with_point = True
+            self._take(Kind.PERCENT, self._matching(numbers.PERCENT))
+            self._separated()
             self._years_last()
+            self._affixed()
+            self._fold()
+            self._take(Kind.SHORT_YEAR, self._matching(dates.SHORT_YEAR))
             self._texts()
+
+    def _matching(self, pattern: str) -> Array:
+        return pc.match_substring_regex(self.values, pattern)
 
     def _take(self, kind: Kind, mask: Array) -> Array:
         """Count the masked values as ``kind``, remove and return them."""
@@ -122,6 +119,7 @@ class _Sieve:
         if not hits:
             return self.values.slice(0, 0)
         taken = self.values if hits == len(self.values) else self.values.filter(mask)
+        self.evidence.examples.setdefault(kind, taken[0].as_py())
         self.evidence.counts[kind] += self._weight(mask, hits)
         if hits == len(self.values):
             self.values = self.values.slice(0, 0)
@@ -139,12 +137,12 @@ class _Sieve:
     def _ints(self, taken: Array) -> None:
         if not len(taken):
             return
-        numbers, seen = pc.cast(taken, pa.int64()), self.evidence
-        high = pc.max(numbers).as_py()
-        compact = _compact_dates(taken) if high >= 19_000_101 else numbers.slice(0, 0)
-        seen.note_ints(numbers.filter(pc.is_null(compact)) if len(compact) else numbers, compact.drop_null())
+        values, seen = pc.cast(taken, pa.int64()), self.evidence
+        high = pc.max(values).as_py()
+        compact = _compact_dates(taken) if high >= 19_000_101 else values.slice(0, 0)
+        seen.note_ints(values.filter(pc.is_null(compact)) if len(compact) else values, compact.drop_null())
         if high >= 13_000_000_000:
-            in_range = pc.and_(pc.greater_equal(numbers, 13_000_000_000), pc.less(numbers, 20_000_000_000))
+            in_range = pc.and_(pc.greater_equal(values, 13_000_000_000), pc.less(values, 20_000_000_000))
             seen.phones += pc.sum(in_range).as_py()
         if high >= 10**14:
             seen.id_cards += pc.sum(pc.match_substring_regex(taken, _ID_CARD_15)).as_py()
@@ -152,49 +150,136 @@ class _Sieve:
     def _floats(self) -> None:
         if not len(self.values):
             return
-        mask = pc.match_substring_regex(self.values, _FLOAT)
-        long = pc.and_(mask, pc.greater(pc.utf8_length(self.values), _MAX_EXACT_CHARS))
+        mask = self._matching(numbers.FLOAT)
+        long = pc.and_(mask, pc.greater(pc.utf8_length(self.values), MAX_EXACT_CHARS))
         if pc.any(long, min_count=0).as_py():
             mask = pc.and_(mask, pc.invert(pc.is_in(self.values, _inexact(self.values.filter(long)))))
-        self._take(Kind.FLOAT, mask)
+        _note_point(self.evidence, self._take(Kind.FLOAT, mask))
+
+    def _separated(self) -> None:
+        seen = self.evidence
+        found = numbers.separators(self.values)
+        if not found:
+            return
+        for shape, mask in found.items():
+            seen.shapes[shape] += self._weight(mask, pc.sum(mask).as_py())
+        if Shape.COMMA in found:
+            seen.may_be_fours &= numbers.are_fours(self.values.filter(found[Shape.COMMA]))
+        for shape in numbers.WITH_POINT & set(found):
+            self._find_point(self.values.filter(found[shape]))
+        self._take(Kind.SEPARATED, reduce(pc.or_, found.values()))
+
+    def _affixed(self) -> None:
+        taken = self._take(Kind.AFFIXED, numbers.affixed(self.values))
+        self.evidence.affixes.update(numbers.affixes(taken))
+        self._find_point(taken)
+
+    def _find_point(self, texts: Array) -> None:
+        """Remember whether any of the texts, in which a point is a decimal mark, has one."""
+        if not self.evidence.has_point:
+            self.evidence.has_point = bool(pc.any(pc.match_substring(texts, "."), min_count=0).as_py())
+
+    def _nothings(self) -> None:
+        """Null tokens of typed columns; of those, 无 may be the "no" of a column that says 有."""
+        weights = self.weights
+        taken = pc.is_in(self.values, NOTHINGS)
+        if pc.any(taken, min_count=0).as_py():
+            for word in self.values.filter(taken).to_pylist():
+                mask = pc.equal(self.values, word)
+                hits = pc.sum(mask).as_py() if weights is None else pc.sum(weights.filter(mask)).as_py()
+                self.evidence.nothings[word] += hits
+        self._take(Kind.NULL_TYPED, pc.is_in(self.values, TYPED_SET))
+
+    def _fold(self) -> None:
+        """Take what is written in full-width characters and go through the kinds again with its plain form."""
+        if not len(self.values):
+            return
+        mask = width.foldable(self.values)
+        if not pc.any(mask).as_py():
+            return
+        plain = width.folded(self.values.filter(mask))
+        weights = None if self.weights is None else self.weights.filter(mask)
+        rest = pc.invert(mask)
+        self.values = self.values.filter(rest)
+        self.weights = None if self.weights is None else self.weights.filter(rest)
+        self.evidence.folded = True
+        _Sieve(self.evidence, plain, weights).run()
 
     def _years_first(self) -> None:
         if not len(self.values):
             return
-        mask = pc.match_substring_regex(self.values, dates.YEAR_FIRST)
+        mask = self._matching(dates.YEAR_FIRST)
         if not pc.any(mask).as_py():
             return
         shaped = self.values.filter(mask)
-        stamps = dates.parse(shaped, "")
+        stamps = dates.parse(shaped, "", "wall")
         if stamps.null_count:
             mask = pc.and_(mask, pc.invert(pc.is_in(self.values, shaped.filter(pc.is_null(stamps)))))
             stamps = stamps.drop_null()
-        self._take(Kind.YEAR_FIRST, mask)
         if len(stamps):
             self.evidence.note_dates(stamps)
+            self._note_zones(mask)
+        self._take(Kind.YEAR_FIRST, mask)
+
+    def _note_zones(self, mask: Array) -> None:
+        zoned = pc.and_(mask, self._matching(dates.ZONED))
+        if pc.any(zoned).as_py():
+            self.evidence.zoned += self._weight(zoned, pc.sum(zoned).as_py())
+            texts = self.values.filter(zoned)
+            ends = pc.unique(pc.utf8_slice_codeunits(texts, -6, None) if len(texts) else texts)
+            self.evidence.offsets.update(dates.offset(end) for end in ends.to_pylist())
 
     def _years_last(self) -> None:
-        """Day/month dates: which of the first two numbers can only be a day."""
-        shaped = self._take(Kind.YEAR_LAST, pc.match_substring_regex(self.values, dates.YEAR_LAST))
+        """Day/month dates: which order makes dates of them."""
+        shaped = self._take(Kind.YEAR_LAST, self._matching(dates.YEAR_LAST))
         if not len(shaped):
             return
+        day_first, month_first = dates.parse(shaped, "day_month_year"), dates.parse(shaped, "month_day_year")
         seen = self.evidence
-        parts = pc.extract_regex(shaped, r"^(?P<first>\d{1,2})[-/.](?P<second>\d{1,2})")
-        seen.first_above_12 += pc.sum(pc.greater(pc.cast(parts.field("first"), pa.int64()), 12)).as_py()
-        seen.second_above_12 += pc.sum(pc.greater(pc.cast(parts.field("second"), pa.int64()), 12)).as_py()
-        seen.year_last_example = seen.year_last_example or shaped[0].as_py()
-        if not seen.has_clock:
-            seen.has_clock = pc.any(pc.match_substring_regex(shaped, ":.*[1-9]|[ T]0*[1-9]")).as_py()
-
-    def _bools(self, taken: Array) -> None:
-        for text in pc.unique(taken).to_pylist():
-            self.evidence.bool_families.update(n for n, family in enumerate(BOOL_FAMILIES) if text in family)
+        seen.not_day_first += day_first.null_count
+        seen.not_month_first += month_first.null_count
+        stamps = pc.coalesce(day_first, month_first).drop_null()
+        seen.has_clock = seen.has_clock or not dates.all_midnight(stamps)
 
     def _texts(self) -> None:
-        seen = self.evidence
-        missing = _MAX_EXAMPLES - len(seen.text_examples)
-        seen.text_examples += self.values.slice(0, max(missing, 0)).to_pylist()
+        others = self.evidence.others
+        if len(others) < _MAX_OTHERS and len(self.values):
+            values = self.values.slice(0, _MAX_OTHERS).to_pylist()
+            weights = [1] * len(values) if self.weights is None else self.weights.slice(0, _MAX_OTHERS).to_pylist()
+            for value, weight in zip(values, weights, strict=True):
+                others[value] += weight
         self._take(Kind.TEXT, pc.is_valid(self.values))
+
+
+def _are_short_decimals(column: Array) -> bool:
+    """Whether all values are decimals of at most 16 characters; far cheaper than one pattern a value."""
+    if pc.max(pc.binary_length(column)).as_py() > MAX_EXACT_CHARS or _bytes(column).translate(None, _NUMBER_BYTES):
+        return False
+    if pc.any(pc.or_(pc.starts_with(column, "0"), pc.starts_with(column, "-0"))).as_py():
+        return bool(pc.all(pc.match_substring_regex(column, numbers.SHORT_DECIMAL)).as_py())
+    if pc.any(pc.or_(pc.ends_with(column, "."), pc.starts_with(column, "."))).as_py():
+        return False
+    try:
+        pc.cast(column, pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _bytes(column: Array) -> bytes:
+    """All texts of a string array without nulls, one after the other."""
+    _, offsets, data = column.buffers()
+    (start,) = struct.unpack_from("<i", offsets, 4 * column.offset)
+    (stop,) = struct.unpack_from("<i", offsets, 4 * (column.offset + len(column)))
+    return bytes(data)[start:stop] if data is not None else b""
+
+
+def _note_point(evidence: Evidence, decimals: Array) -> None:
+    """Remember whether some decimal point cannot divide thousands."""
+    if not evidence.has_point and len(decimals):
+        pointed = pc.match_substring(decimals, ".")
+        groups = pc.match_substring_regex(decimals, numbers.POINT_OR_GROUP)
+        evidence.has_point = bool(pc.any(pc.and_not(pointed, groups)).as_py())
 
 
 def _compact_dates(texts: Array) -> Array:
