@@ -67,9 +67,8 @@ def _column(column: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _profile(column: Mapping[str, Any]) -> dict[str, Any]:
-    profile = column["profile"]
-    histogram = profile["histogram"] or {"edges": (), "counts": ()}
-    bins = zip(pairwise(histogram["edges"]), histogram["counts"], strict=True)
+    """The fields of the message ColumnProfile but `column`."""
+    profile, mixed = column["profile"], column["mixed"]
     counts = ("source_nonempty", "typed", "kept_as_text", "nulled_by_token", "error_cells", "rejected", "filled_down")
     fields = {
         "type_reason": column["reason"],
@@ -83,9 +82,28 @@ def _profile(column: Mapping[str, Any]) -> dict[str, Any]:
         "stddev": profile["stddev"],
         "quantiles": list(profile["quantiles"].values()),
         "top_values": profile["top_values"],
-        "histogram": [{"lower": lower, "upper": upper, "count": count} for (lower, upper), count in bins],
+        "histogram": _bins(profile["histogram"]),
+        "time_histogram": _bins(profile["time_histogram"]),
+        "lengths": profile["lengths"],
+        "unit": column["unit"],
+        "mixed": mixed
+        and {"candidate": mixed["candidate"], "parsed_count": mixed["parsed"], "others": mixed["others"]},
+        "samples": column["samples"],
+        "null_tokens": _counts(column["null_tokens"]),
+        "error_codes": _counts(column["error_codes"]),
     }
-    return {name: value for name, value in fields.items() if value is not None}
+    return {name: value for name, value in fields.items() if value not in (None, "", [], ())}
+
+
+def _bins(histogram: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    if histogram is None:
+        return []
+    bins = zip(pairwise(histogram["edges"]), histogram["counts"], strict=True)
+    return [{"lower": lower, "upper": upper, "count": count} for (lower, upper), count in bins]
+
+
+def _counts(counts: Mapping[str, int]) -> list[dict[str, Any]]:
+    return [{"value": value, "count": count} for value, count in counts.items()]
 
 
 def _storable(value: Any) -> Any:

@@ -6,6 +6,7 @@ import click
 from rich.markup import escape
 
 from tablemill.cli.cells import cell_json, cell_text
+from tablemill.cli.column import column_lines
 from tablemill.cli.session import Session, with_session
 from tablemill.cli.tables import ID_LETTERS, local_time, plain, table_of
 from tablemill.client import TablemillClient
@@ -104,19 +105,32 @@ def preview(
 @click.command()
 @click.argument("record_id")
 @REVISION
+@click.option("-c", "--column", "wanted", multiple=True, help="All that is known of this column; may be repeated.")
 @with_session
-def profile(session: Session, record_id: str, revision: int) -> None:
-    """Print what is known of the values of each column. With --json: one object per column."""
+def profile(session: Session, record_id: str, revision: int, wanted: tuple[str, ...]) -> None:
+    """Print what is known of the values of each column. With --json: one object per column.
+
+    With --column: also why it has its type, what became of its cells, samples of them, and how its values spread.
+    """
 
     async def run(client: TablemillClient) -> None:
         table = table_of("COLUMN", "TYPE", "NULLS", "DISTINCT", "MIN", "MAX", "MEAN", "MOST FREQUENT")
+        missing = set(wanted)
         async with aclosing(client.profile(record_id, revision=revision)) as columns:
             async for column in columns:
+                missing.discard(column.column.name)
+                if wanted and column.column.name not in wanted:
+                    continue
                 if session.as_json:
                     session.print_json(column)
+                elif wanted:
+                    for line in column_lines(column):
+                        session.out.print(line, soft_wrap=True, highlight=False)
                 else:
                     table.add_row(*_profile_row(column))
-        if not session.as_json:
+        if missing:
+            raise click.UsageError(f"The record has no column named {', '.join(sorted(missing))}.")
+        if not session.as_json and not wanted:
             session.out.print(table)
 
     session.run(run)

@@ -382,6 +382,13 @@ class ColumnProfile(_message.Message):
     QUANTILES_FIELD_NUMBER: _builtins.int
     TOP_VALUES_FIELD_NUMBER: _builtins.int
     HISTOGRAM_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    MIXED_FIELD_NUMBER: _builtins.int
+    SAMPLES_FIELD_NUMBER: _builtins.int
+    NULL_TOKENS_FIELD_NUMBER: _builtins.int
+    ERROR_CODES_FIELD_NUMBER: _builtins.int
+    LENGTHS_FIELD_NUMBER: _builtins.int
+    TIME_HISTOGRAM_FIELD_NUMBER: _builtins.int
     type_reason: _builtins.str
     """Why it has this type, in one sentence."""
     format_hint: _builtins.str
@@ -398,6 +405,8 @@ class ColumnProfile(_message.Message):
     """Arithmetic mean; numeric columns only."""
     stddev: _builtins.float
     """Sample standard deviation; numeric columns with at least two values only."""
+    unit: _builtins.str
+    """The currency mark or unit that every value was written with, or that stands in or below the header; mostly empty."""
     @_builtins.property
     def column(self) -> Global___Column:
         """The column."""
@@ -420,6 +429,30 @@ class ColumnProfile(_message.Message):
     def histogram(self) -> _containers.RepeatedCompositeFieldContainer[Global___HistogramBin]:
         """Equal-width bins; numeric columns only."""
 
+    @_builtins.property
+    def mixed(self) -> Global___MixedValues:
+        """Text columns of which many values read as another type: what they almost were."""
+
+    @_builtins.property
+    def samples(self) -> _containers.RepeatedCompositeFieldContainer[Global___CellSample]:
+        """At most 5 source cells, those first that a person may want to look at."""
+
+    @_builtins.property
+    def null_tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueCount]:
+        """The texts that became null because they say "no value", with their cells; `<blank>` is white space alone."""
+
+    @_builtins.property
+    def error_codes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueCount]:
+        """The spreadsheet errors that became null, with their cells."""
+
+    @_builtins.property
+    def lengths(self) -> Global___TextLengths:
+        """Text columns only: how long the values are."""
+
+    @_builtins.property
+    def time_histogram(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimeBin]:
+        """Date and timestamp columns only: equal-width bins."""
+
     def __init__(
         self,
         *,
@@ -436,10 +469,17 @@ class ColumnProfile(_message.Message):
         quantiles: _abc.Iterable[_builtins.str] | None = ...,
         top_values: _abc.Iterable[Global___ValueCount] | None = ...,
         histogram: _abc.Iterable[Global___HistogramBin] | None = ...,
+        unit: _builtins.str = ...,
+        mixed: Global___MixedValues | None = ...,
+        samples: _abc.Iterable[Global___CellSample] | None = ...,
+        null_tokens: _abc.Iterable[Global___ValueCount] | None = ...,
+        error_codes: _abc.Iterable[Global___ValueCount] | None = ...,
+        lengths: Global___TextLengths | None = ...,
+        time_histogram: _abc.Iterable[Global___TimeBin] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_mean", b"_mean", "_min", b"_min", "_stddev", b"_stddev", "cells", b"cells", "column", b"column", "max", b"max", "mean", b"mean", "min", b"min", "stddev", b"stddev"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_mean", b"_mean", "_min", b"_min", "_stddev", b"_stddev", "cells", b"cells", "column", b"column", "lengths", b"lengths", "max", b"max", "mean", b"mean", "min", b"min", "mixed", b"mixed", "stddev", b"stddev"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_mean", b"_mean", "_min", b"_min", "_stddev", b"_stddev", "approximate", b"approximate", "cells", b"cells", "column", b"column", "distinct_count", b"distinct_count", "format_hint", b"format_hint", "histogram", b"histogram", "max", b"max", "mean", b"mean", "min", b"min", "quantiles", b"quantiles", "stddev", b"stddev", "top_values", b"top_values", "type_reason", b"type_reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_mean", b"_mean", "_min", b"_min", "_stddev", b"_stddev", "approximate", b"approximate", "cells", b"cells", "column", b"column", "distinct_count", b"distinct_count", "error_codes", b"error_codes", "format_hint", b"format_hint", "histogram", b"histogram", "lengths", b"lengths", "max", b"max", "mean", b"mean", "min", b"min", "mixed", b"mixed", "null_tokens", b"null_tokens", "quantiles", b"quantiles", "samples", b"samples", "stddev", b"stddev", "time_histogram", b"time_histogram", "top_values", b"top_values", "type_reason", b"type_reason", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max: _TypeAlias = _typing.Literal["max"]  # noqa: Y015
     _WhichOneofArgType__max: _TypeAlias = _typing.Literal["_max", b"_max"]  # noqa: Y015
@@ -459,6 +499,128 @@ class ColumnProfile(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__stddev) -> _WhichOneofReturnType__stddev | None: ...
 
 Global___ColumnProfile: _TypeAlias = ColumnProfile  # noqa: Y015
+
+@_typing.final
+class MixedValues(_message.Message):
+    """Why a column is text although many of its values are not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    PARSED_COUNT_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    candidate: _builtins.str
+    """What the others read as: "numbers", "dates", "percentages", "booleans" or "amounts with a unit"."""
+    parsed_count: _builtins.int
+    """How many values read so."""
+    @_builtins.property
+    def others(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValueCount]:
+        """The most frequent of the values that do not, at most 20."""
+
+    def __init__(
+        self,
+        *,
+        candidate: _builtins.str = ...,
+        parsed_count: _builtins.int = ...,
+        others: _abc.Iterable[Global___ValueCount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "others", b"others", "parsed_count", b"parsed_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MixedValues: _TypeAlias = MixedValues  # noqa: Y015
+
+@_typing.final
+class CellSample(_message.Message):
+    """A cell of the source."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    RAW_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    row: _builtins.int
+    """Its row, as a spreadsheet or an editor numbers them."""
+    raw: _builtins.str
+    """Its text, cut at 64 characters."""
+    outcome: _builtins.str
+    """What became of it: "typed", "text", "null_token", "error" or "rejected"."""
+    def __init__(
+        self,
+        *,
+        row: _builtins.int = ...,
+        raw: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "raw", b"raw", "row", b"row"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CellSample: _TypeAlias = CellSample  # noqa: Y015
+
+@_typing.final
+class TextLengths(_message.Message):
+    """Lengths of texts in characters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_FIELD_NUMBER: _builtins.int
+    MAX_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    min: _builtins.int
+    """The shortest."""
+    max: _builtins.int
+    """The longest."""
+    mean: _builtins.float
+    """The mean."""
+    def __init__(
+        self,
+        *,
+        min: _builtins.int = ...,
+        max: _builtins.int = ...,
+        mean: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max", b"max", "mean", b"mean", "min", b"min"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextLengths: _TypeAlias = TextLengths  # noqa: Y015
+
+@_typing.final
+class TimeBin(_message.Message):
+    """A bin of a histogram over time: lower <= value < upper; the last bin includes its upper bound."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOWER_FIELD_NUMBER: _builtins.int
+    UPPER_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    lower: _builtins.str
+    """Lower bound as canonical text."""
+    upper: _builtins.str
+    """Upper bound as canonical text."""
+    count: _builtins.int
+    """Values inside."""
+    def __init__(
+        self,
+        *,
+        lower: _builtins.str = ...,
+        upper: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "lower", b"lower", "upper", b"upper"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TimeBin: _TypeAlias = TimeBin  # noqa: Y015
 
 @_typing.final
 class CellCounts(_message.Message):

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from . import dates, numbers, width
 from .arrow import Array, pc
-from .decide import Decision
-from .errors import InvariantError
 from .bools import spellings
+from .decision import Decision
+from .errors import InvariantError
 from .model import MAX_SAMPLES, MAX_WARNING_ROWS, Sample
 from .nulls import ALWAYS_SET, BLANK, ERROR_SET, NOTHINGS, TYPED_SET
 

@@ -1,7 +1,6 @@
 """One file in, clean Parquet and a report out: triage → read → clean → write → profile."""
 
 from concurrent.futures import Executor, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -9,9 +8,9 @@ import pyarrow.parquet as pq
 
 from . import parquet, profile
 from .arrow import Array, pc
-from .clean import Account, clean
+from .clean import clean
+from .columns import Columns, decide_columns
 from .csv_reader import CsvGrid
-from .decide import Context, Decision, decide, decimal_mark
 from .errors import ErrorCode, TableError
 from .fill import Fills
 from .grid import Irregular
@@ -28,22 +27,12 @@ from .model import (
     TableWarning,
     warning,
 )
-from .region import ColumnName, Region, locate, unique_names
-from .report import column_reports, column_warnings, table_warnings
+from .region import Region, locate
+from .report import column_reports, column_warnings, columns_sha256, table_warnings
 from .source import OnProgress, Source, open_source
 from .tail import Tail
 
 _THREADS = 2
-
-
-@dataclass
-class Columns:
-    """The columns that stay: their grid positions, names, decisions and accounts, all of one length."""
-
-    positions: list[int]
-    names: list[ColumnName]
-    decisions: list[Decision]
-    accounts: list[Account]
 
 
 def convert(
@@ -67,7 +56,7 @@ def convert(
         tail = Tail(opened.grid, region)
         intake = _read(opened, tail, out_dir, pool, limits, on_progress)
         try:
-            columns, decided = _decide(opened, region, intake)
+            columns, decided = decide_columns(opened, region, intake)
             nulls = _write(opened, intake, columns, out_dir, pool, limits, on_progress)
         finally:
             intake.discard()
@@ -80,11 +69,12 @@ def convert(
         profiles = _profiles(clean_path, columns, intake.row_count, pool, on_progress)
     told = [
         *opened.warnings,
-        *table_warnings(opened.grid, tail, intake, columns.names, columns.positions),
+        *table_warnings(opened.grid, tail, intake, columns),
         *_duplicates(clean_path, intake),
         *decided,
-        *column_warnings(columns.names, columns.accounts, intake, columns.positions, limits),
+        *column_warnings(columns, intake, limits),
     ]
+    reports = column_reports(columns, nulls, profiles)
     return ConversionReport(
         format=opened.kind,
         sheet=opened.sheet,
@@ -95,16 +85,13 @@ def convert(
         row_count=intake.row_count,
         column_count=len(columns.names),
         rejects=len(rejects),
-        columns=column_reports(
-            columns.names, [region.units[p] for p in columns.positions], columns.decisions, columns.accounts, nulls, profiles
-        ),
+        columns=reports,
+        columns_sha256=columns_sha256(reports),
         warnings=tuple(told),
     )
 
 
-def _read(
-    source: Source, tail: Tail, folder: Path, pool: Executor, limits: Limits, on_progress: OnProgress
-) -> Intake:
+def _read(source: Source, tail: Tail, folder: Path, pool: Executor, limits: Limits, on_progress: OnProgress) -> Intake:
     """First pass; a text file that proves irregular on the way is read again with the tolerant reader."""
     grid = source.grid
     if grid.width > limits.max_columns:
@@ -135,28 +122,6 @@ def _read(
         return read()
 
 
-def _decide(source: Source, region: Region, intake: Intake) -> tuple[Columns, list[TableWarning]]:
-    """Drop columns without name and values, name the rest and decide their types."""
-    positions = [index for index, name in enumerate(region.names) if name.strip() or intake.source_nonempty[index]]
-    if not positions:
-        raise TableError(ErrorCode.EMPTY_FILE, "The table has no cells; upload a file with data.")
-    names = unique_names([region.names[index] for index in positions])
-    mark = decimal_mark(intake.evidence[index] for index in positions)
-    context = Context(source.delimiter, source.date1904, mark)
-    decisions, told = [], []
-    for index, name in zip(positions, names, strict=True):
-        decision, warnings = decide(name.name, intake.evidence[index], context)
-        decisions.append(decision)
-        told += warnings
-    accounts = [
-        Account(source_nonempty=intake.source_nonempty[index], rejected=intake.too_long[index]) for index in positions
-    ]
-    for row, column in source.long_numbers:
-        if column in positions and row >= region.first_row:
-            accounts[positions.index(column)].long_rows.append(row)
-    return Columns(positions, names, decisions, accounts), told
-
-
 def _write(
     source: Source,
     intake: Intake,
@@ -168,7 +133,8 @@ def _write(
 ) -> list[int]:
     """Second pass: clean, fill merged cells down, write; returns the null count of each column."""
     types = [decision.arrow_type for decision in columns.decisions]
-    shape = parquet.schema([n.name for n in columns.names], [n.source for n in columns.names], types)
+    names = [name.name for name in columns.names]
+    shape = parquet.schema(names, [name.source for name in columns.names], columns.units, types)
     fills = Fills(source.grid.merges, columns.positions)
     nulls = [0] * len(types)
     done = 0
@@ -188,6 +154,15 @@ def _write(
             writer.append(cleaned)
             done += len(batch)
             on_progress(Progress("clean", done, intake.row_count, "rows"))
+        told = column_reports(columns, nulls, [ColumnProfile()] * len(names))
+        writer.note(
+            {
+                "tablemill.cleaning_version": CLEANING_VERSION,
+                "tablemill.format": source.kind,
+                "tablemill.sheet": source.sheet,
+                "tablemill.columns_sha256": columns_sha256(told),
+            }
+        )
     return nulls
 
 
@@ -197,8 +172,8 @@ def _rejects(source: Source, region: Region, tail: Tail, intake: Intake, columns
     outside = [(index, "PREAMBLE") for index in region.preamble]
     outside += [(region.units_row, "UNITS_ROW")] if region.units_row is not None else []
     for index, reason in outside:
-        cells = enumerate(grid.head[index], start=1)
-        loose += [Loose(grid.head_rows[index], number, text, reason) for number, text in cells if text.strip()]
+        row = enumerate(grid.head[index], start=1)
+        loose += [Loose(grid.head_rows[index], number, text, reason) for number, text in row if text.strip()]
     if isinstance(grid, CsvGrid):
         loose += [Loose(cell.row, 0, cell.raw, "EXTRA_CELL") for cell in grid.all_overflow(region.first_row)]
     names = {index + 1: name.name for index, name in zip(columns.positions, columns.names, strict=True)}

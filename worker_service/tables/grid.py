@@ -42,8 +42,8 @@ class Irregular(Exception):  # a signal to change readers, never shown to a user
     """The fast reader met something only the tolerant reader can read."""
 
 
-class Grid(Protocol):
-    """A sheet or text file as text cells; ``head`` are its first ``HEAD_ROWS`` rows."""
+class Head(Protocol):
+    """The first ``HEAD_ROWS`` rows of a sheet or text file, and its merged ranges."""
 
     @property
     def width(self) -> int:
@@ -64,6 +64,10 @@ class Grid(Protocol):
     def merges(self) -> list[Merge]:
         """Merged ranges, in any order."""
         ...
+
+
+class Grid(Head, Protocol):
+    """A sheet or text file as text cells."""
 
     def body(self, first_row: int) -> Iterator[Batch]:
         """All rows from source row ``first_row`` on, in order."""

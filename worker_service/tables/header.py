@@ -10,7 +10,7 @@ _LOOK_ROWS = 60
 _TYPED_SHARE = 0.6
 _MAX_NAME_CHARS = 80
 _NUMBER = re.compile(
-    r"[-+<>≤≥]{0,2}\s?[¥￥$€£]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s*[%％元]?$"
+    r"[-+−<>≤≥]{0,2}\s?[¥￥$€£]?-?(?:\d[\d,.'’ \xa0]*|[.]\d+)(?:[eE][-+]?\d+)?\s*(?:[%％元岁]|万元?|亿元?)?$"
 )
 _DATE = re.compile(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}日?(?:[T ].*)?$|\d{1,2}:\d{2}(?::\d{2})?$")
 NULLS = frozenset((*ALWAYS, *IN_TYPED_COLUMNS, *ERROR_CODES))
@@ -60,6 +60,8 @@ def continues(rows: list[list[str]]) -> bool:
     typed = [column for column, text in enumerate(top) if _is_typed([row[column].strip() for row in below])]
     named = [column for column in typed if top[column] and not any(char.isdigit() for char in top[column])]
     if not named or len(named) < _TYPED_SHARE * len(typed):
+        return False
+    if len(named) == 1 and any(char.isdigit() for text in top for char in text):
         return False
     repeated = sum(1 for column, text in enumerate(top) if text and any(row[column].strip() == text for row in below))
     return repeated * 4 <= sum(1 for text in top if text)

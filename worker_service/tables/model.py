@@ -140,6 +140,23 @@ class Histogram:
 
 
 @dataclass(frozen=True)
+class TimeHistogram:
+    """Equal-width bins over dates or timestamps; the edges are canonical text. As Histogram otherwise."""
+
+    edges: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class TextLengths:
+    """Lengths of the texts of a column, in characters."""
+
+    min: int
+    max: int
+    mean: float
+
+
+@dataclass(frozen=True)
 class ColumnProfile:
     """What the clean values look like. ``min``/``max``/``quantiles`` are canonical text of the column's type.
 
@@ -155,6 +172,8 @@ class ColumnProfile:
     quantiles: dict[str, str] = field(default_factory=dict)
     top_values: tuple[TopValue, ...] = ()
     histogram: Histogram | None = None
+    time_histogram: TimeHistogram | None = None
+    lengths: TextLengths | None = None
 
 
 @dataclass(frozen=True)
@@ -196,6 +215,7 @@ class ConversionReport:
     column_count: int
     rejects: int
     columns: tuple[ColumnReport, ...]
+    columns_sha256: str  # of the columns without profiles; also in the metadata of the Parquet file
     warnings: tuple[TableWarning, ...]
 
     def to_json(self) -> dict[str, Any]:

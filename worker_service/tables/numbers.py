@@ -81,9 +81,7 @@ def _either(words: tuple[str, ...]) -> str:
 
 _NUMBER = r"(?:0|[1-9]\d{0,2}(?:,\d{3}){1,4}|[1-9]\d{0,14})(?:\.\d{1,9})?"
 _SUFFIX = rf"(?:[{''.join(_SCALES)}](?:{_either(_MONEY)})?|{_either((*_MONEY, *_SYMBOLS, *_UNITS))})"
-AFFIXED = (
-    rf"^(?P<before>-?)(?P<prefix>(?:{_either(_SYMBOLS)})?)\s?(?P<number>-?{_NUMBER})\s?(?P<suffix>{_SUFFIX}?)$"
-)
+AFFIXED = rf"^(?P<before>-?)(?P<prefix>(?:{_either(_SYMBOLS)})?)\s?(?P<number>-?{_NUMBER})\s?(?P<suffix>{_SUFFIX}?)$"
 
 
 def separators(texts: Array) -> dict[Shape, Array]:
@@ -146,9 +144,33 @@ def scale(unit: str) -> int:
 
 def _without_unit(texts: Array) -> Array:
     parts = pc.extract_regex(texts, AFFIXED)
-    sign, number = parts.field("before"), pc.replace_substring(parts.field("number"), ",", "")
-    powers = pc.utf8_slice_codeunits(parts.field("suffix"), 0, 1)
+    # Not parts.field(…), which gives empty texts where there is no match.
+    sign, number = pc.struct_field(parts, "before"), pc.replace_substring(pc.struct_field(parts, "number"), ",", "")
+    powers = pc.utf8_slice_codeunits(pc.struct_field(parts, "suffix"), 0, 1)
     power = pa.nulls(len(texts), pa.string()).fill_null("")
     for word, exponent in _SCALES.items():
         power = pc.if_else(pc.equal(powers, word), f"e{exponent}", power)
     return pc.binary_join_element_wise(sign, number, power, "")
+
+
+def inexact(texts: Array) -> Array:
+    """Those long decimals that float64 cannot give back digit for digit."""
+    printed = pc.cast(pc.cast(texts, pa.float64()), pa.string())
+    doubtful = texts.filter(pc.not_equal(printed, texts))
+    return pa.array([text for text in doubtful.to_pylist() if not _round_trips(text)], pa.string())
+
+
+def _round_trips(text: str) -> bool:
+    """Whether the shortest text of the float has the same digits."""
+    return _digits(repr(float(text))) == _digits(text)
+
+
+def _digits(text: str) -> tuple[str, int]:
+    """Significant digits without sign, and the power of ten of the last one."""
+    mantissa, _, exponent = text.lower().lstrip("-").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    digits = (whole + fraction).lstrip("0")
+    significant = digits.rstrip("0")
+    if not significant:
+        return "", 0
+    return significant, int(exponent or 0) - len(fraction) + len(digits) - len(significant)

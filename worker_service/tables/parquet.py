@@ -24,10 +24,12 @@ _REJECT_FIELDS: list[Any] = [
 REJECTS = pa.schema(_REJECT_FIELDS)
 
 
-def schema(names: list[str], sources: list[str], types: list[pa.DataType]) -> pa.Schema:
-    """The clean table's schema; each field's metadata holds its ``source_name``."""
-    columns = zip(names, sources, types, strict=True)
-    fields: list[Any] = [pa.field(n, t, metadata={"source_name": s}) for n, s, t in columns]
+def schema(names: list[str], sources: list[str], units: list[str], types: list[pa.DataType]) -> pa.Schema:
+    """The clean table's schema; each field's metadata holds its ``source_name`` and, if it has one, its ``unit``."""
+    fields: list[Any] = []
+    for name, source, unit, dtype in zip(names, sources, units, types, strict=True):
+        facts = {"source_name": source, **({"unit": unit} if unit else {})}
+        fields.append(pa.field(name, dtype, metadata=facts))
     return pa.schema(fields)
 
 
@@ -48,7 +50,7 @@ class CleanWriter:
         self._pending: Future[None] | None = None
         dictionary: Any = repetitive or False  # the stubs know only the boolean
         self._writer = pq.ParquetWriter(
-            path, columns, compression="zstd", compression_level=1, use_dictionary=dictionary
+            path, columns, compression="zstd", compression_level=1, use_dictionary=dictionary, write_page_index=True
         )
 
     def __enter__(self) -> Self:
@@ -64,6 +66,10 @@ class CleanWriter:
         finally:
             self._thread.shutdown()
             self._writer.close()
+
+    def note(self, facts: dict[str, str]) -> None:
+        """Add to the file's own metadata."""
+        self._writer.add_key_value_metadata(facts)
 
     def append(self, columns: list[Array]) -> None:
         """Add one batch of typed columns."""

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .arrow import Array, pc
-from .model import ColumnProfile, Histogram, TopValue
+from .model import ColumnProfile, Histogram, TextLengths, TimeHistogram, TopValue
 
 EXACT_ROWS = 1_000_000
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
@@ -46,6 +46,8 @@ def exact(chunks: Array) -> ColumnProfile:
         quantiles=_quantiles(column, numeric=numeric),
         top_values=_top(counted),
         histogram=_histogram(column, float(low), float(high)) if numeric else None,
+        time_histogram=_time_histogram(column) if pa.types.is_temporal(column.type) else None,
+        lengths=_lengths(column) if pa.types.is_string(column.type) else None,
     )
 
 
@@ -164,6 +166,41 @@ def _histogram(column: Array, low: float, high: float) -> Histogram:
     bins = pc.min_element_wise(pc.cast(scaled, pa.int32(), safe=False), pa.scalar(_BINS - 1, pa.int32()))
     counts = {item["values"]: item["counts"] for item in pc.value_counts(bins).to_pylist()}
     return Histogram(_edges(low, high), tuple(counts.get(index, 0) for index in range(_BINS)))
+
+
+def _time_histogram(column: Array) -> TimeHistogram:
+    """At most 20 bins of whole days or whole microseconds."""
+    numbers = _as_integers(column)
+    low, high = pc.min_max(numbers).as_py().values()
+    width, bins = time_bins(low, high)
+    places = pc.min_element_wise(pc.divide(pc.subtract(numbers, low), width), bins - 1)
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(places).to_pylist()}
+    return TimeHistogram(time_edges(column.type, low, width, bins), tuple(counts.get(i, 0) for i in range(bins)))
+
+
+def time_bins(low: int, high: int) -> tuple[int, int]:
+    """Width and number of equal bins of whole units from ``low`` to ``high``."""
+    width = max(1, -(-(high - low) // _BINS))
+    return width, max(1, -(-(high - low) // width))
+
+
+def time_edges(dtype: pa.DataType, low: int, width: int, bins: int) -> tuple[str, ...]:
+    """The edges as canonical text; bins that reach beyond the last possible day end there."""
+    last = 2_932_896 if pa.types.is_date32(dtype) else 253_402_300_799_999_999
+    numbers = [min(low + width * index, last) for index in range(bins + 1)]
+    whole = pa.int32() if pa.types.is_date32(dtype) else pa.int64()
+    return tuple(as_text(value) for value in pc.cast(pa.array(numbers, whole), dtype).to_pylist())
+
+
+def _as_integers(column: Array) -> Array:
+    """Days or microseconds since 1970."""
+    return pc.cast(pc.cast(column, pa.int32() if pa.types.is_date32(column.type) else pa.int64()), pa.int64())
+
+
+def _lengths(column: Array) -> TextLengths:
+    lengths = pc.utf8_length(column)
+    low, high = pc.min_max(lengths).as_py().values()
+    return TextLengths(low, high, pc.mean(lengths).as_py())
 
 
 def _edges(low: float, high: float) -> tuple[float, ...]:

@@ -1,8 +1,12 @@
 """Turns what the passes counted into the report's columns and warnings."""
 
-from .clean import Account
+import json
+from dataclasses import asdict, replace
+from hashlib import sha256
+from itertools import pairwise
+
+from .columns import Columns
 from .csv_reader import CsvGrid
-from .decide import Decision
 from .grid import Grid
 from .intake import Intake
 from .messages import WarningCode
@@ -13,14 +17,7 @@ from .tail import Tail
 _MAX_NAMES = 20
 
 
-def column_reports(
-    names: list[ColumnName],
-    units: list[str],
-    decisions: list[Decision],
-    accounts: list[Account],
-    null_counts: list[int],
-    profiles: list[ColumnProfile],
-) -> tuple[ColumnReport, ...]:
+def column_reports(columns: Columns, null_counts: list[int], profiles: list[ColumnProfile]) -> tuple[ColumnReport, ...]:
     """One report a column, in column order; all lists have one entry a column."""
     return tuple(
         ColumnReport(
@@ -29,7 +26,7 @@ def column_reports(
             dtype=decision.dtype,
             format=decision.format,
             reason=decision.reason,
-            unit=decision.unit or unit,
+            unit=unit,
             mixed=decision.mixed,
             null_count=nulls,
             source_nonempty=account.source_nonempty,
@@ -45,16 +42,21 @@ def column_reports(
             profile=profile,
         )
         for name, unit, decision, account, nulls, profile in zip(
-            names, units, decisions, accounts, null_counts, profiles, strict=True
+            columns.names, columns.units, columns.decisions, columns.accounts, null_counts, profiles, strict=True
         )
     )
 
 
-def table_warnings(
-    grid: Grid, tail: Tail, intake: Intake, names: list[ColumnName], positions: list[int]
-) -> list[TableWarning]:
+def columns_sha256(reports: tuple[ColumnReport, ...]) -> str:
+    """Digest of what became of every column's cells; profiles, which are read from the clean data, are left out."""
+    facts = [asdict(replace(report, profile=ColumnProfile())) for report in reports]
+    return sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode(errors="surrogatepass")).hexdigest()
+
+
+def table_warnings(grid: Grid, tail: Tail, intake: Intake, columns: Columns) -> list[TableWarning]:
     """What happened to rows, headers and whole columns."""
     told, region = [], tail.region
+    names, positions = columns.names, columns.positions
     if region.preamble:
         rows = [grid.head_rows[index] for index in region.preamble]
         told.append(warning(WarningCode.PREAMBLE_SKIPPED, rows=rows))
@@ -89,7 +91,7 @@ def _side_tables(names: list[ColumnName], positions: list[int]) -> list[TableWar
     """Blank columns with at least two named columns on either side."""
     starts = [place for place in range(1, len(positions)) if positions[place] - positions[place - 1] > 1]
     edges = [0, *starts, len(positions)]
-    blocks = [names[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    blocks = [names[start:stop] for start, stop in pairwise(edges)]
     wide = [block for block in blocks if sum(1 for column in block if column.source.strip()) > 1]
     return [
         warning(WarningCode.SIDE_TABLE, column=block[0].name, count=len(block), names=_some([c.name for c in block]))
@@ -124,12 +126,10 @@ def _repair_warnings(grid: CsvGrid) -> list[TableWarning]:
     return told
 
 
-def column_warnings(
-    names: list[ColumnName], accounts: list[Account], intake: Intake, positions: list[int], limits: Limits
-) -> list[TableWarning]:
+def column_warnings(columns: Columns, intake: Intake, limits: Limits) -> list[TableWarning]:
     """What happened to single cells, column by column."""
     told = []
-    for name, account, position in zip(names, accounts, positions, strict=True):
+    for name, account, position in zip(columns.names, columns.accounts, columns.positions, strict=True):
         column = name.name
         if errors := account.error_codes.total():
             codes = ", ".join(sorted(account.error_codes))

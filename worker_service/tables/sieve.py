@@ -4,7 +4,6 @@ The work is done on distinct values, batch by batch, over all rows. Each pattern
 ones left, so a clean numeric column costs one pass.
 """
 
-import struct
 from functools import reduce
 
 import pyarrow as pa
@@ -12,14 +11,14 @@ import pyarrow as pa
 from . import bools, dates, numbers, width
 from .arrow import Array, pc
 from .kinds import Evidence, Kind
-from .numbers import MAX_EXACT_CHARS, Shape
 from .nulls import ALWAYS_SET, ERROR_SET, NOTHINGS, TYPED_SET
+from .numbers import MAX_EXACT_CHARS, Shape
+from .shortcut import Shortcut, note_point
 
 _ID_CARD_15 = r"^[1-9]\d{5}\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}$"
 _MAX_OTHERS = 1_000
 _NEARLY_DISTINCT = 0.5
 _BOOL_SET = pa.array(bools.SPELLINGS)
-_NUMBER_BYTES = b"0123456789.-"
 
 
 def observe(evidence: Evidence, column: Array) -> None:
@@ -30,7 +29,7 @@ def observe(evidence: Evidence, column: Array) -> None:
     if evidence.gave_up:
         evidence.counts[Kind.TEXT] += len(column)
         return
-    if not evidence.padded and _Shortcut(evidence, column).taken():
+    if not evidence.padded and Shortcut(evidence, column).taken():
         return
     if evidence.nearly_distinct:
         values, weights = column, None
@@ -42,44 +41,6 @@ def observe(evidence: Evidence, column: Array) -> None:
     if not evidence.padded:
         evidence.padded = not trimmed.equals(values)
     _Sieve(evidence, trimmed, weights).run()
-
-
-class _Shortcut:
-    """If all values so far were of one kind, the next batch most likely is too: one look at it is enough."""
-
-    def __init__(self, evidence: Evidence, column: Array) -> None:
-        self.evidence = evidence
-        self.column = column
-
-    def taken(self) -> bool:
-        """Whether the whole batch was recognised, and counted, as the expected kind."""
-        kinds = set(self.evidence.counts)
-        if not kinds or not kinds <= {Kind.INT, Kind.FLOAT, Kind.YEAR_FIRST}:
-            return False
-        if kinds == {Kind.YEAR_FIRST}:
-            return self._dates()
-        return self._decimals() if Kind.FLOAT in kinds and kinds <= {Kind.INT, Kind.FLOAT} else False
-
-    def _decimals(self) -> bool:
-        """Numbers short enough for float64; counted as decimals even if some are whole."""
-        if not _are_short_decimals(self.column):
-            return False
-        self.evidence.counts[Kind.FLOAT] += len(self.column)
-        _note_point(self.evidence, self.column)
-        return True
-
-    def _dates(self) -> bool:
-        """Canonical dates, which Arrow itself parses; it would also take an hour alone, 13 characters long."""
-        lengths = pc.binary_length(self.column)
-        if pc.any(pc.equal(lengths, 13)).as_py() or pc.max(lengths).as_py() > 26:
-            return False
-        try:
-            stamps = pc.cast(self.column, dates.TIMESTAMP)
-        except pa.ArrowInvalid:
-            return False
-        self.evidence.counts[Kind.YEAR_FIRST] += len(self.column)
-        self.evidence.note_dates(stamps)
-        return True
 
 
 class _Sieve:
@@ -153,8 +114,8 @@ class _Sieve:
         mask = self._matching(numbers.FLOAT)
         long = pc.and_(mask, pc.greater(pc.utf8_length(self.values), MAX_EXACT_CHARS))
         if pc.any(long, min_count=0).as_py():
-            mask = pc.and_(mask, pc.invert(pc.is_in(self.values, _inexact(self.values.filter(long)))))
-        _note_point(self.evidence, self._take(Kind.FLOAT, mask))
+            mask = pc.and_(mask, pc.invert(pc.is_in(self.values, numbers.inexact(self.values.filter(long)))))
+        note_point(self.evidence, self._take(Kind.FLOAT, mask))
 
     def _separated(self) -> None:
         seen = self.evidence
@@ -251,61 +212,7 @@ class _Sieve:
         self._take(Kind.TEXT, pc.is_valid(self.values))
 
 
-def _are_short_decimals(column: Array) -> bool:
-    """Whether all values are decimals of at most 16 characters; far cheaper than one pattern a value."""
-    if pc.max(pc.binary_length(column)).as_py() > MAX_EXACT_CHARS or _bytes(column).translate(None, _NUMBER_BYTES):
-        return False
-    if pc.any(pc.or_(pc.starts_with(column, "0"), pc.starts_with(column, "-0"))).as_py():
-        return bool(pc.all(pc.match_substring_regex(column, numbers.SHORT_DECIMAL)).as_py())
-    if pc.any(pc.or_(pc.ends_with(column, "."), pc.starts_with(column, "."))).as_py():
-        return False
-    try:
-        pc.cast(column, pa.float64())
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def _bytes(column: Array) -> bytes:
-    """All texts of a string array without nulls, one after the other."""
-    _, offsets, data = column.buffers()
-    (start,) = struct.unpack_from("<i", offsets, 4 * column.offset)
-    (stop,) = struct.unpack_from("<i", offsets, 4 * (column.offset + len(column)))
-    return bytes(data)[start:stop] if data is not None else b""
-
-
-def _note_point(evidence: Evidence, decimals: Array) -> None:
-    """Remember whether some decimal point cannot divide thousands."""
-    if not evidence.has_point and len(decimals):
-        pointed = pc.match_substring(decimals, ".")
-        groups = pc.match_substring_regex(decimals, numbers.POINT_OR_GROUP)
-        evidence.has_point = bool(pc.any(pc.and_not(pointed, groups)).as_py())
-
-
 def _compact_dates(texts: Array) -> Array:
     """Timestamps for those whole numbers that may be dates without separators, null for the others."""
     nothing = pa.scalar(None, pa.string())
     return dates.parse(pc.if_else(pc.match_substring_regex(texts, dates.COMPACT), texts, nothing), "")
-
-
-def _inexact(texts: Array) -> Array:
-    """Those long decimals that float64 cannot give back digit for digit."""
-    printed = pc.cast(pc.cast(texts, pa.float64()), pa.string())
-    doubtful = texts.filter(pc.not_equal(printed, texts))
-    return pa.array([text for text in doubtful.to_pylist() if not _round_trips(text)], pa.string())
-
-
-def _round_trips(text: str) -> bool:
-    """Whether the shortest text of the float has the same digits."""
-    return _digits(repr(float(text))) == _digits(text)
-
-
-def _digits(text: str) -> tuple[str, int]:
-    """Significant digits without sign, and the power of ten of the last one."""
-    mantissa, _, exponent = text.lower().lstrip("-").partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    digits = (whole + fraction).lstrip("0")
-    significant = digits.rstrip("0")
-    if not significant:
-        return "", 0
-    return significant, int(exponent or 0) - len(fraction) + len(digits) - len(significant)

@@ -49,8 +49,15 @@ class Tail:
     def aside(self, names: dict[int, str]) -> list[pa.RecordBatch]:
         """What was kept aside, as rejects; ``names`` are the clean columns' by number from 1."""
         return [
-            pa.record_batch([rows, pa.repeat(pa.scalar(names.get(number), pa.string()), len(rows)), raw,
-                             pa.repeat(reason, len(rows))], schema=REJECTS)
+            pa.record_batch(
+                [
+                    rows,
+                    pa.repeat(pa.scalar(names.get(number), pa.string()), len(rows)),
+                    raw,
+                    pa.repeat(reason, len(rows)),
+                ],
+                schema=REJECTS,
+            )
             for number, reason, rows, raw in self._aside
         ]
 

@@ -20,4 +20,6 @@ def foldable(texts: Array) -> Array:
 
 def folded(texts: Array) -> Array:
     """The texts in half-width characters. Meant for distinct values: works one by one."""
-    return pa.array([None if text is None else text.translate(_FOLDED).strip() for text in texts.to_pylist()], pa.string())
+    return pa.array(
+        [None if text is None else text.translate(_FOLDED).strip() for text in texts.to_pylist()], pa.string()
+    )

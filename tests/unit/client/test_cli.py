@@ -25,9 +25,13 @@ from tablemill.v1.record_pb2 import (
     DATA_TYPE_STRING,
     RECORD_STATE_FAILED,
     RECORD_STATE_READY,
+    CellSample,
     Column,
     ColumnProfile,
+    MixedValues,
     Record,
+    TextLengths,
+    TimeBin,
     ValueCount,
 )
 from tests.unit.client.fake import Context, FakeServer, Fault, StoredUpload, refuse
@@ -230,6 +234,38 @@ async def test_profile_prints_all_pages(fake: FakeServer) -> None:
     assert lines[450].split() == ["列449", "int64", "0", "5", "2.5", "7", "(2)"]
     finished = await tablemill("profile", "r", "--json", server=fake.address)
     assert [column["column"]["name"] for column in finished.objects] == [f"列{n}" for n in range(450)]
+
+
+async def test_profile_of_one_column_tells_everything(fake: FakeServer) -> None:
+    fake.data.columns = [
+        ColumnProfile(column=Column(name="年龄", type=DATA_TYPE_INT64), unit="岁", mean=2.5),
+        ColumnProfile(
+            column=Column(name="肌钙蛋白", type=DATA_TYPE_STRING, null_count=1),
+            type_reason="90 of 92 values read as numbers, the others do not",
+            mixed=MixedValues(candidate="numbers", parsed_count=90, others=[ValueCount(value="<0.01", count=2)]),
+            null_tokens=[ValueCount(value="NA", count=1)],
+            samples=[CellSample(row=7, raw="NA", outcome="null_token")],
+            lengths=TextLengths(min=1, max=5, mean=3.25),
+            time_histogram=[TimeBin(lower="2024-01-01", upper="2024-01-08", count=3)],
+        ),
+    ]
+    finished = await tablemill("profile", "r", "-c", "肌钙蛋白", server=fake.address)
+    lines = [" ".join(line.split()) for line in finished.out.splitlines()]
+    assert lines[0] == "肌钙蛋白: string"
+    for expected in (
+        "because 90 of 92 values read as numbers, the others do not",
+        "almost 90 values read as numbers; the others:",
+        "<0.01 (2)",
+        "no value NA (1)",
+        "row 7 NA (null token)",
+        "lengths 1 to 5 characters, 3.25 on average",
+    ):
+        assert expected in lines
+    assert any(line.startswith("from 2024-01-01 █") for line in lines)
+    assert "年龄" not in finished.out
+    finished = await tablemill("profile", "r", "-c", "nothing", server=fake.address)
+    assert finished.code == 2
+    assert "no column named nothing" in finished.err
 
 
 async def test_download_writes_and_says_where(fake: FakeServer, tmp_path: Path) -> None:

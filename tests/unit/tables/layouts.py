@@ -6,8 +6,36 @@ from random import Random
 from worker_service.tables.grid import HEAD_ROWS, Merge
 
 _TEXT_NAMES = ["姓名", "科室", "诊断", "Name", "City", "品名", "Species", "备注", "Ward", "Colour", "operator", "厂家"]
-_TYPED_NAMES = ["年龄", "收缩压", "白细胞", "Price", "Qty", "血糖", "Temp", "Score", "mean", "PLT", "入组日期", "Visit date"]
-_WORDS = ["张三", "李四", "王五", "心内科", "肺炎", "London", "Paris", "blue", "red", "Quercus", "阴性", "正常", "x", "ok"]
+_TYPED_NAMES = [
+    "年龄",
+    "收缩压",
+    "白细胞",
+    "Price",
+    "Qty",
+    "血糖",
+    "Temp",
+    "Score",
+    "mean",
+    "PLT",
+    "入组日期",
+    "Visit date",
+]
+_WORDS = [
+    "张三",
+    "李四",
+    "王五",
+    "心内科",
+    "肺炎",
+    "London",
+    "Paris",
+    "blue",
+    "red",
+    "Quercus",
+    "阴性",
+    "正常",
+    "x",
+    "ok",
+]
 _TITLES = ["2024年住院患者汇总表", "Quarterly report", "Export of 3 March 2024", "Confidential", "表1 患者基本资料"]
 _UNITS = ["mmHg", "kg", "(mmol/L)", "岁", "元", "g/L"]
 
@@ -18,7 +46,7 @@ class Layout:
 
     head: list[list[str]]
     header: tuple[int, ...]
-    body: int
+    first_body: int
     kind: str
     merges: list[Merge] = field(default_factory=list)
 
@@ -91,7 +119,13 @@ def _titled(random: Random, kind: str) -> Layout:
 def _pairs(random: Random, kind: str) -> Layout:
     kinds = _columns(random, 4)
     width = len(kinds)
-    pairs = [["医院：", "市中心医院"], ["科室:", "心内科"], ["Date:", "2024-03-05"], ["操作员：", "王五"], ["Device:", "A7"]]
+    pairs = [
+        ["医院：", "市中心医院"],
+        ["科室:", "心内科"],
+        ["Date:", "2024-03-05"],
+        ["操作员：", "王五"],
+        ["Device:", "A7"],
+    ]
     chosen = random.sample(pairs, random.randint(1, 4))
     above = [_row(pair, width) for pair in chosen]
     if random.random() < 0.4:
@@ -161,7 +195,11 @@ def _sparse(random: Random, kind: str) -> Layout:
     width = random.randint(20, 60)
     names = ["ID", "日期", *(f"指标{chr(65 + number % 26)}{'一二三'[number // 26]}" for number in range(width - 2))]
     rows = [
-        [str(number), "2024-01-02", *(f"{random.random():.2f}" if random.random() < 0.1 else "" for _ in range(width - 2))]
+        [
+            str(number),
+            "2024-01-02",
+            *(f"{random.random():.2f}" if random.random() < 0.1 else "" for _ in range(width - 2)),
+        ]
         for number in range(1, 60)
     ]
     return Layout([names, *rows], (0,), 1, kind)

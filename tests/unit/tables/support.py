@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from worker_service.tables import ColumnReport, ConversionReport, Limits, Progress, ReadOptions, WarningCode, convert
@@ -22,6 +23,7 @@ class Result:
     rejects: list[dict[str, Any]]
     progress: list[Progress]
     clean: Path
+    table: pa.Table
 
     def column(self, name: str) -> ColumnReport:
         return next(column for column in self.report.columns if column.name == name)
@@ -65,6 +67,7 @@ class Converter:
             pq.read_table(rejects).to_pylist() if rejects.exists() else [],
             progress,
             out / "clean.parquet",
+            table,
         )
 
 

@@ -8,6 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.csv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -144,3 +146,56 @@ def test_well_formed_quoting_reads_back(rows: list[list[str]]) -> None:
     csv.writer(target, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
     lines = Lines(iter(enumerate(target.getvalue().split("\n")[:-1], start=1)))
     assert [cells for _, cells in records(lines, Dialect(",", 3), Repairs())] == rows
+
+
+def as_csv(result: Result) -> bytes:
+    """The clean table as text, as pyarrow writes it."""
+    target = pa.BufferOutputStream()
+    pyarrow.csv.write_csv(result.table, target)
+    return target.getvalue().to_pybytes()
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables())
+def test_cleaning_clean_data_changes_nothing(rows: list[list[str]]) -> None:
+    header = NAMES[: len(rows[0]) if rows else 3]
+    texts = [[cell.replace("\n", " ").replace("\r", " ") or None for cell in row] for row in rows]
+    first = convert_in_fresh_folder(workbook([header, *texts], as_text=True), "t.xlsx")
+    again = convert_in_fresh_folder(as_csv(first), "t.csv")
+    if list(first.columns) != header or again.report.delimiter != "," or not first.report.row_count:
+        return  # drawn so that rows or cells of the table look like a header, or like another delimiter
+    kept = [row for row in zip(*first.columns.values(), strict=True) if any(cell is not None for cell in row)]
+    if [tuple(row) for row in zip(*again.columns.values(), strict=True)] == kept:
+        for one, two in zip(first.report.columns, again.report.columns, strict=True):
+            # The text of 2.0 is "2" in such a file.
+            assert one.dtype == two.dtype or (one.dtype, two.dtype) == ("float64", "int64")
+    else:
+        assert again.rejects or list(again.columns) != header, (first.columns, again.columns)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables())
+def test_the_same_file_gives_the_same_report(rows: list[list[str]]) -> None:
+    data = workbook([NAMES[: len(rows[0]) if rows else 3], *rows], as_text=True)
+    one, two = convert_in_fresh_folder(data, "t.xlsx"), convert_in_fresh_folder(data, "t.xlsx")
+    assert one.report == two.report
+    assert one.clean.name == two.clean.name
+    assert (one.columns, one.rejects) == (two.columns, two.rejects)
+
+
+FORMS = st.sampled_from(
+    ["1,234", "1,234.5", "0,5", "1.234,56", "1 234", "12.5%", "¥5", "3.5万", "65岁", "１２", "有", "无", "Y", "n", "ja", "nein",
+     "2024-03-05T10:00Z", "2024-03-05 10:00+08:00", "5 Mar 2024", "二〇二四年三月五日", "2024-02-30", "31/02/2024", "13/02/2024",
+     "2024年3月5日 下午3:05", "5/3/24", "20240305", "45356", "#N/A", "NA", "-", "1,2345,6789", "−5", "-¥-5", "99999999999999999",
+     "0000-00-00", "2024-13-45", "9999-12-31", "0001-01-01", "24:00", "2024-03-05 24:00", "1e400", "-0", ".5", "5.", "１e5"]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(FORMS, FORMS, FORMS), min_size=1, max_size=8), st.sampled_from(["日期", "v"]))
+def test_no_mixture_of_forms_breaks_or_loses_anything(rows: list[tuple[str, str, str]], name: str) -> None:
+    header = [name, "a", "b"]
+    result = convert_in_fresh_folder(workbook([header, *rows], as_text=True), "t.xlsx")
+    check(result, header, [list(row) for row in rows])
+    for column in result.report.columns:
+        assert column.typed + column.kept_as_text == result.report.row_count - column.null_count

@@ -11,7 +11,9 @@ from worker_service.tables.region import locate
 from .layouts import draw
 from .support import Converter, workbook
 
-BODY = "".join(f"{name},{age},{weight}\n" for name, age, weight in (("甲", 41, 70.5), ("乙", 52, 61.0), ("丙", 63, 55.2)))
+BODY = "".join(
+    f"{name},{age},{weight}\n" for name, age, weight in (("甲", 41, 70.5), ("乙", 52, 61.0), ("丙", 63, 55.2))
+)
 
 
 def test_trial_of_drawn_layouts() -> None:
@@ -21,7 +23,7 @@ def test_trial_of_drawn_layouts() -> None:
         layout = draw(Random(seed))  # the same layouts each time
         region = locate(layout)
         drawn[layout.kind] += 1
-        right[layout.kind] += region.header == layout.header and region.first_row == layout.body + 1
+        right[layout.kind] += region.header == layout.header and region.first_row == layout.first_body + 1
     shares = {kind: right[kind] / count for kind, count in drawn.items()}
     assert right.total() >= 0.96 * drawn.total(), shares
     # What stands alone above one group of columns may as well be a title: half of these are.
@@ -46,9 +48,9 @@ def test_a_repeated_header_is_no_row(run: Converter) -> None:
 
 @pytest.mark.parametrize("as_workbook", [True, False])
 def test_a_second_table_is_told_and_never_merged(run: Converter, as_workbook: bool) -> None:
-    first = [["姓名", "年龄", "体重"], ["甲", 41, 70.5], ["乙", 52, 61], ["丙", 63, 55.2]]
-    second = [["药品", "剂量", "次数"], ["阿司匹林", 100, 1], ["华法林", 3, 2]]
-    rows = [*first, [], *second]
+    first: list[list[object]] = [["姓名", "年龄", "体重"], ["甲", 41, 70.5], ["乙", 52, 61], ["丙", 63, 55.2]]
+    second: list[list[object]] = [["药品", "剂量", "次数"], ["阿司匹林", 100, 1], ["华法林", 3, 2]]
+    rows: list[list[object]] = [*first, [], *second]
     if as_workbook:
         result = run(workbook(rows), "t.xlsx")
     else:
@@ -64,14 +66,26 @@ def test_a_second_table_is_told_and_never_merged(run: Converter, as_workbook: bo
 
 
 def test_a_gap_alone_is_no_second_table(run: Converter) -> None:
-    rows: list[list[object]] = [["姓名", "年龄", "体重"], ["甲", 41, 70.5], [], ["乙", 52, 61], [], ["丙", "无", "NA"], ["丁", 3, 5]]
+    rows: list[list[object]] = [
+        ["姓名", "年龄", "体重"],
+        ["甲", 41, 70.5],
+        [],
+        ["乙", 52, 61],
+        [],
+        ["丙", "无", "NA"],
+        ["丁", 3, 5],
+    ]
     result = run(workbook(rows), "t.xlsx")
     assert result.columns["姓名"] == ["甲", "乙", "丙", "丁"]
     assert WarningCode.SECOND_TABLE not in result.codes()
 
 
 def test_tables_side_by_side_are_told(run: Converter) -> None:
-    rows: list[list[object]] = [["姓名", "年龄", None, "药品", "剂量"], ["甲", 41, None, "华法林", 3], ["乙", 52, None, "阿司匹林", 100]]
+    rows: list[list[object]] = [
+        ["姓名", "年龄", None, "药品", "剂量"],
+        ["甲", 41, None, "华法林", 3],
+        ["乙", 52, None, "阿司匹林", 100],
+    ]
     result = run(workbook(rows), "t.xlsx")
     told = next(w for w in result.report.warnings if w.code == WarningCode.SIDE_TABLE)
     assert (told.column, told.count) == ("药品", 2)
