@@ -11,7 +11,7 @@ from .bools import spellings
 from .decision import Decision
 from .errors import InvariantError
 from .model import MAX_SAMPLES, MAX_WARNING_ROWS, Sample
-from .nulls import ALWAYS_SET, BLANK, ERROR_SET, NOTHINGS, TYPED_SET
+from .nulls import BLANK, ERROR_SET, NOTHINGS
 
 _SAMPLE_CHARS = 64
 
@@ -52,7 +52,7 @@ def clean(column: Array, rows: Array, decision: Decision, account: Account) -> A
     texts = pc.utf8_trim_whitespace(column) if decision.padded else column
     is_text = decision.dtype == "string"
     errors = pc.is_in(texts, ERROR_SET)
-    tokens = pc.is_in(texts, ALWAYS_SET if is_text else TYPED_SET)
+    tokens = pc.is_in(texts, decision.nulls.always if is_text else decision.nulls.typed)
     if decision.family[0] == "有":
         tokens = pc.and_not(tokens, pc.is_in(texts, NOTHINGS))
     if pc.any(errors).as_py():

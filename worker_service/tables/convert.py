@@ -27,8 +27,9 @@ from .model import (
     TableWarning,
     warning,
 )
+from .nulls import NullTokens
 from .region import Region, locate
-from .report import column_reports, column_warnings, columns_sha256, table_warnings
+from .report import column_reports, column_warnings, columns_sha256, header_choice, table_warnings
 from .source import OnProgress, Source, open_source
 from .tail import Tail
 
@@ -51,12 +52,12 @@ def convert(
     a cell went missing (a bug). Same bytes, options and version give the same rows and report.
     """
     opened = open_source(source, out_dir, file_name, options, limits, on_progress)
-    region = locate(opened.grid)
+    region = locate(opened.grid, options.header_row)
     with ThreadPoolExecutor(_THREADS) as pool:
         tail = Tail(opened.grid, region)
-        intake = _read(opened, tail, out_dir, pool, limits, on_progress)
+        intake = _read(opened, tail, NullTokens(options.null_tokens), out_dir, pool, limits, on_progress)
         try:
-            columns, decided = decide_columns(opened, region, intake)
+            columns, decided = decide_columns(opened, region, intake, options)
             nulls = _write(opened, intake, columns, out_dir, pool, limits, on_progress)
         finally:
             intake.discard()
@@ -80,7 +81,7 @@ def convert(
         sheet=opened.sheet,
         encoding=opened.encoding,
         delimiter=opened.delimiter,
-        reading=tuple(opened.reading),
+        reading=(*opened.reading, header_choice(opened.grid, region, options)),
         cleaning_version=CLEANING_VERSION,
         row_count=intake.row_count,
         column_count=len(columns.names),
@@ -91,7 +92,15 @@ def convert(
     )
 
 
-def _read(source: Source, tail: Tail, folder: Path, pool: Executor, limits: Limits, on_progress: OnProgress) -> Intake:
+def _read(
+    source: Source,
+    tail: Tail,
+    nulls: NullTokens,
+    folder: Path,
+    pool: Executor,
+    limits: Limits,
+    on_progress: OnProgress,
+) -> Intake:
     """First pass; a text file that proves irregular on the way is read again with the tolerant reader."""
     grid = source.grid
     if grid.width > limits.max_columns:
@@ -105,6 +114,8 @@ def _read(source: Source, tail: Tail, folder: Path, pool: Executor, limits: Limi
 
     def read() -> Intake:
         intake = Intake(grid.width, limits, folder, pool, pa.array(covered, pa.int64()))
+        for evidence in intake.evidence:
+            evidence.nulls = nulls
         try:
             intake.read(tail.table(grid.body(tail.region.first_row)), on_rows)
         except BaseException:

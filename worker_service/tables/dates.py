@@ -122,7 +122,8 @@ def _written(text: str, order: Order, zone: Zone) -> dt.datetime | None:
         return None
     sign, hours, minutes = offset(text)[0], int(offset(text)[1:3]), int(offset(text)[4:])
     ahead = dt.timedelta(hours=hours, minutes=minutes)
-    return stamp if zone == "wall" else stamp - ahead if sign == "+" else stamp + ahead
+    utc = stamp - ahead if sign == "+" else stamp + ahead  # out of range in the first and the last year
+    return stamp if zone == "wall" else utc
 
 
 def _named_day(text: str) -> tuple[int, int, int]:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from . import dates
 from .kinds import Evidence
 from .model import DType, Mixed
+from .nulls import LISTED, NullTokens
 
 ARROW_TYPES: dict[DType, pa.DataType] = {
     "string": pa.string(),
@@ -36,6 +37,7 @@ class Decision:
     date1904: bool = False
     family: tuple[str, str] = ("", "")
     unit: str = ""
+    nulls: NullTokens = LISTED
     mixed: Mixed | None = None
 
     @property
@@ -47,4 +49,4 @@ class Decision:
 def decision_of(seen: Evidence, dtype: DType, reason: str, style: str = "", **details: object) -> Decision:
     """A decision on what was seen; ``style`` is its format."""
     folded = seen.folded and dtype != "string"
-    return Decision(dtype, style, reason, seen.padded, folded, **details)  # type: ignore[arg-type]
+    return Decision(dtype, style, reason, seen.padded, folded, nulls=seen.nulls, **details)  # type: ignore[arg-type]

@@ -12,7 +12,10 @@ _MAX_NAME_CHARS = 80
 _NUMBER = re.compile(
     r"[-+−<>≤≥]{0,2}\s?[¥￥$€£]?-?(?:\d[\d,.'’ \xa0]*|[.]\d+)(?:[eE][-+]?\d+)?\s*(?:[%％元岁]|万元?|亿元?)?$"
 )
-_DATE = re.compile(r"\d{1,4}[-/.年]\d{1,2}[-/.月]\d{1,4}日?(?:[T ].*)?$|\d{1,2}:\d{2}(?::\d{2})?$")
+_DATE = re.compile(
+    r"\d{1,4}[-/.年]\s?\d{1,2}[-/.月]\s?\d{1,4}[日号]?(?:[T ].*)?$|\d{1,2}:\d{2}(?::\d{2})?$"
+    r"|\d{1,2}[- ][A-Za-z]{3,9}[- ]\d{2,4}|[〇零一二三四五六七八九]{4}年"
+)
 NULLS = frozenset((*ALWAYS, *IN_TYPED_COLUMNS, *ERROR_CODES))
 _NAME = re.compile(
     r"(?:.*[^a-z])?(?:id|no\.?|nr\.?|name|names|date|time|year|month|day|age|sex|gender|type|code|value|status|address|city"

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from . import dates
 from .arrow import Array, pc
+from .nulls import LISTED, NullTokens
 from .numbers import Shape
 
 _GIVE_UP_TEXTS = 5_000
@@ -41,6 +42,7 @@ class Evidence:
     ``padded``: some values have outer white space; ``folded``: some are written in full-width characters.
     """
 
+    nulls: NullTokens = LISTED
     counts: Counter[Kind] = field(default_factory=Counter)
     padded: bool = False
     folded: bool = False

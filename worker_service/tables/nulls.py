@@ -25,8 +25,17 @@ ERROR_CODES = (
 # How the report names a cell of nothing but white space.
 BLANK = "<blank>"
 
-ALWAYS_SET = pa.array(["", *ALWAYS])
-TYPED_SET = pa.array(["", *ALWAYS, *IN_TYPED_COLUMNS])
+
+class NullTokens:
+    """What is null in every column, and what in typed ones only; ``asked`` are the caller's, null in every column."""
+
+    def __init__(self, asked: tuple[str, ...] = ()) -> None:
+        self.asked = pa.array([text.strip() for text in asked], pa.string())
+        self.always = pa.array(["", *ALWAYS, *self.asked.to_pylist()])
+        self.typed = pa.array([*self.always.to_pylist(), *IN_TYPED_COLUMNS])
+
+
+LISTED = NullTokens()
 ERROR_SET = pa.array(ERROR_CODES)
 # "Nothing", which beside 有 (there is) is an answer.
 NOTHINGS = pa.array(["无", "無"])

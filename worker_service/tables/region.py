@@ -27,6 +27,7 @@ class Region:
     names: tuple[str, ...]
     units: tuple[str, ...]
     units_row: int | None = None
+    confidence: float = 1.0  # that the header is one, or that there is none; a figure of merit
 
 
 def locate(grid: Head, header_row: int | None = None) -> Region:
@@ -41,9 +42,11 @@ def locate(grid: Head, header_row: int | None = None) -> Region:
     start = table_start(grid, filled)
     rows = [index for index in range(start, len(grid.head)) if filled[index]]
     preamble = tuple(index for index in range(start) if filled[index])
-    if not rows or score([grid.head[index] for index in rows]) <= 0:
-        return _without_header(grid, start, preamble)
-    return _with_header(grid, preamble, _header_rows(grid, rows))
+    votes = score([grid.head[index] for index in rows]) if rows else 0.0
+    sure = round(min(0.99, 0.5 + abs(votes) / (2 * filled[start])), 2) if rows else 0.0
+    if votes <= 0:
+        return replace(_without_header(grid, start, preamble), confidence=sure)
+    return replace(_with_header(grid, preamble, _header_rows(grid, rows)), confidence=sure)
 
 
 def _as_asked(grid: Head, filled: list[int], header_row: int) -> Region:

@@ -10,7 +10,7 @@ from .csv_reader import CsvGrid
 from .grid import Grid
 from .intake import Intake
 from .messages import WarningCode
-from .model import ColumnProfile, ColumnReport, Limits, TableWarning, warning
+from .model import ColumnProfile, ColumnReport, Limits, ReadChoice, ReadOptions, TableWarning, warning
 from .region import ColumnName, Region, clean_name
 from .tail import Tail
 
@@ -51,6 +51,14 @@ def columns_sha256(reports: tuple[ColumnReport, ...]) -> str:
     """Digest of what became of every column's cells; profiles, which are read from the clean data, are left out."""
     facts = [asdict(replace(report, profile=ColumnProfile())) for report in reports]
     return sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode(errors="surrogatepass")).hexdigest()
+
+
+def header_choice(grid: Grid, region: Region, options: ReadOptions) -> ReadChoice:
+    """Which row the names were taken from (the first of several, 0 for none), and how sure that is."""
+    value = str(grid.head_rows[region.header[0]]) if region.header else "0"
+    if options.header_row is not None:
+        return ReadChoice("header_row", value, "given")
+    return ReadChoice("header_row", value, "detected", region.confidence)
 
 
 def table_warnings(grid: Grid, tail: Tail, intake: Intake, columns: Columns) -> list[TableWarning]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from . import bools, dates, numbers, width
 from .arrow import Array, pc
 from .kinds import Evidence, Kind
-from .nulls import ALWAYS_SET, ERROR_SET, NOTHINGS, TYPED_SET
+from .nulls import ERROR_SET, NOTHINGS
 from .numbers import MAX_EXACT_CHARS, Shape
 from .shortcut import Shortcut, note_point
 
@@ -29,7 +29,7 @@ def observe(evidence: Evidence, column: Array) -> None:
     if evidence.gave_up:
         evidence.counts[Kind.TEXT] += len(column)
         return
-    if not evidence.padded and Shortcut(evidence, column).taken():
+    if not evidence.padded and not len(evidence.nulls.asked) and Shortcut(evidence, column).taken():
         return
     if evidence.nearly_distinct:
         values, weights = column, None
@@ -53,10 +53,12 @@ class _Sieve:
 
     def run(self) -> None:
         """Try the kinds from common to rare; what none takes is text."""
+        if len(self.evidence.nulls.asked):
+            self._take(Kind.NULL_ALWAYS, pc.is_in(self.values, self.evidence.nulls.asked))
         self._ints(self._take(Kind.INT, self._matching(numbers.INT)))
         self._floats()
         self._years_first()
-        self._take(Kind.NULL_ALWAYS, pc.is_in(self.values, ALWAYS_SET))
+        self._take(Kind.NULL_ALWAYS, pc.is_in(self.values, self.evidence.nulls.always))
         self._nothings()
         self._take(Kind.ERROR, pc.is_in(self.values, ERROR_SET))
         self.evidence.bool_words.update(self._take(Kind.BOOL, pc.is_in(self.values, _BOOL_SET)).to_pylist())
@@ -149,7 +151,7 @@ class _Sieve:
                 mask = pc.equal(self.values, word)
                 hits = pc.sum(mask).as_py() if weights is None else pc.sum(weights.filter(mask)).as_py()
                 self.evidence.nothings[word] += hits
-        self._take(Kind.NULL_TYPED, pc.is_in(self.values, TYPED_SET))
+        self._take(Kind.NULL_TYPED, pc.is_in(self.values, self.evidence.nulls.typed))
 
     def _fold(self) -> None:
         """Take what is written in full-width characters and go through the kinds again with its plain form."""

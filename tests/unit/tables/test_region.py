@@ -99,3 +99,11 @@ def test_the_caller_may_name_the_header_row() -> None:
     assert locate(layout, header_row=0).header == ()
     with pytest.raises(TableError, match="none of the first"):
         locate(layout, header_row=5000)
+
+
+def test_the_report_tells_the_header_row(run: Converter) -> None:
+    found = {choice.name: choice for choice in run(f"Export\n姓名,年龄,体重\n{BODY}").report.reading}
+    assert (found["header_row"].value, found["header_row"].origin) == ("2", "detected")
+    assert 0.5 < found["header_row"].confidence < 1
+    asked = {choice.name: choice for choice in run(f"姓名,年龄,体重\n{BODY}", header_row=0).report.reading}
+    assert (asked["header_row"].value, asked["header_row"].origin) == ("0", "given")

@@ -134,3 +134,17 @@ def test_two_percent_of_na_does_not_make_columns_text(run: Converter) -> None:
     result = run("a,b\n" + rows)
     assert [column.dtype for column in result.report.columns] == ["int64", "float64"]
     assert result.column("a").nulled_by_token == 20
+
+
+def test_the_caller_may_settle_the_order_of_dates(run: Converter) -> None:
+    data = "a,b\n01/02/2024,x\n03/04/2024,y\n"
+    assert run(data, date_order="day_first").columns["a"] == [dt.date(2024, 2, 1), dt.date(2024, 4, 3)]
+    assert run(data, date_order="month_first").columns["a"] == [dt.date(2024, 1, 2), dt.date(2024, 3, 4)]
+    # What cannot be read as asked is not read otherwise.
+    assert run("a,b\n13/02/2024,x\n", date_order="month_first").columns["a"] == ["13/02/2024"]
+
+
+def test_the_callers_null_tokens_count_in_every_column(run: Converter) -> None:
+    result = run("a,b,c\n1,x,999\n空缺,空缺,5\n999,z,6\n", null_tokens=("空缺", "999"))
+    assert result.columns == {"a": [1, None, None], "b": ["x", None, "z"], "c": [None, 5, 6]}
+    assert result.column("a").null_tokens == {"999": 1, "空缺": 1}
