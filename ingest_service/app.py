@@ -18,7 +18,7 @@ from ingest_service.settings import IngestSettings
 from ingest_service.upload.admission import Admission
 from ingest_service.upload.commit import Committer
 from ingest_service.upload.receiver import UploadLimits, UploadReceiver
-from ingest_service.watch import WatchHub
+from ingest_service.watch.hub import WatchHub
 from shared.database import make_pool
 from shared.jobs.notify import CHANGED_CHANNEL, Listener, Notifier
 from shared.jobs.operations import Operations
@@ -47,11 +47,15 @@ class IngestApp:
     drain_grace_s: float
 
     async def drain(self) -> None:
-        """Stop taking calls; let open uploads and reads finish, tell watchers to go elsewhere; then stop the server."""
+        """Stop taking calls: tell watchers to go elsewhere, let open uploads and reads finish, then stop the server."""
         await self.server.say_not_serving()
+        await self.hub.drain()
+        # From here on connections take no more calls, so that whoever was told to go elsewhere gets there.
         grace_s = self.drain_grace_s
-        await asyncio.gather(self.hub.drain(), self.receiver.drain(grace_s), self.streams.drain(grace_s))
+        closing = asyncio.create_task(self.server.stop(grace_s + _STOP_GRACE_S))
+        await asyncio.gather(self.receiver.drain(grace_s), self.streams.drain(grace_s))
         await self.server.stop(_STOP_GRACE_S)
+        await closing
 
 
 @contextlib.asynccontextmanager
@@ -78,7 +82,12 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
         cache = ReadCache(max_bytes=settings.read_cache_bytes)
         files = CleanFiles(store, decoders, cache)
         streams = ReadStreams(max_streams=settings.max_reads)
-        hub = WatchHub(jobs, poll_s=settings.watch_poll_s, max_watches=settings.max_watches)
+        hub = WatchHub(
+            pool,
+            poll_s=settings.watch_poll_s,
+            max_watches=settings.max_watches,
+            max_age_s=settings.stream_max_age_s,
+        )
         listener = Listener(settings.database_url, _NAME, [CHANGED_CHANNEL], on_hint=hub.on_hint, on_gap=hub.on_gap)
         operations = OpsServicer(Operations(pool), notifier, attempts=settings.job_max_attempts)
         server = RpcServer(
@@ -96,6 +105,7 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
                 ),
                 Service("tablemill.v1.OpsService", operations, ops_service_pb2_grpc.add_OpsServiceServicer_to_server),
             ],
+            connection_age_s=settings.stream_max_age_s,
         )
         await server.start()
         background = [

@@ -2,15 +2,18 @@
 
 import codecs
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from google.protobuf.duration_pb2 import Duration
 
+from ingest_service import messages
 from shared.errors import invalid_field
+from shared.jobs.model import JobState
 from shared.records.uploads import UploadHeader
 from tablemill.v1 import ingest_service_pb2 as pb
+from tablemill.v1 import job_pb2
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -66,6 +69,17 @@ def queue_name(field: str, name: str) -> str:
     if not _QUEUE_NAME.fullmatch(name):
         raise invalid_field(field, "must match [A-Za-z0-9_-]{1,64}")
     return name
+
+
+def job_states(field: str, asked: Iterable[job_pb2.JobState.ValueType]) -> set[JobState]:
+    """Return the states that are told as those `asked` for."""
+    states: set[JobState] = set()
+    for state in asked:
+        known = messages.job_states_of(state)
+        if not known:
+            raise invalid_field(field, "must name states that jobs have")
+        states.update(known)
+    return states
 
 
 def printable(field: str, text: str, *, most_chars: int) -> str:

@@ -8,7 +8,6 @@ from google.protobuf.duration_pb2 import Duration
 from ingest_service import fields, messages
 from ingest_service.auth import owner_of
 from ingest_service.paging import decode_token, encode_token
-from shared.errors import invalid_field
 from shared.jobs.model import JobState
 from shared.jobs.notify import Notifier
 from shared.jobs.operations import Operations, QueueStatus
@@ -49,7 +48,7 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
         found = await self._operations.list_jobs(
             owner_of(context),
             queue=fields.queue_name("queue", request.queue) if request.queue else None,
-            states=_states(request),
+            states=sorted(fields.job_states("states", request.states)),
             record_id=fields.uuid_field("record_id", request.record_id) if request.record_id else None,
             before=_before(request),
             limit=limit + 1,
@@ -79,16 +78,6 @@ def _before(request: pb.ListJobsRequest) -> UUID | None:
     if not request.page_token:
         return None
     return fields.uuid_field("page_token", decode_token("jobs", request.page_token))
-
-
-def _states(request: pb.ListJobsRequest) -> list[JobState]:
-    states: set[JobState] = set()
-    for asked in request.states:
-        known = messages.job_states_of(asked)
-        if not known:
-            raise invalid_field("states", "must name states that jobs have")
-        states.update(known)
-    return sorted(states)
 
 
 def _queue_message(queue: QueueStatus) -> pb.Queue:

@@ -1,4 +1,4 @@
-"""Page tokens. A token says where the next page begins and nothing else: what may be read is checked every time."""
+"""Page tokens. A token says where to go on and nothing else: what may be read is checked every time."""
 
 import base64
 import binascii
@@ -11,17 +11,17 @@ def encode_token(kind: str, position: str) -> str:
     return base64.urlsafe_b64encode(f"{kind}:{position}".encode()).decode("ascii").rstrip("=")
 
 
-def decode_token(kind: str, token: str) -> str:
-    """Return the position in `token`. Raises InvalidArgument when it is no token of this `kind`."""
+def decode_token(kind: str, token: str, *, field: str = "page_token") -> str:
+    """Return the position in `token`, which was in `field`. Raises InvalidArgument when it is none of this `kind`."""
     try:
         text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True).decode("ascii")
     except (binascii.Error, ValueError):
-        raise _unknown_token() from None
+        raise _unknown_token(field) from None
     found_kind, _, position = text.partition(":")
     if found_kind != kind:
-        raise _unknown_token()
+        raise _unknown_token(field)
     return position
 
 
-def _unknown_token() -> Exception:
-    return invalid_field("page_token", "is not a next_page_token of this method")
+def _unknown_token(field: str) -> Exception:
+    return invalid_field(field, "is not a token that this method gave")

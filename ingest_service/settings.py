@@ -21,8 +21,9 @@ class IngestSettings(ServiceSettings):
     )
     upload_ttl_s: float = Field(86_400.0, description="Seconds after which an unfinished upload is given up", gt=0)
     job_max_attempts: int = Field(5, description="Attempts a conversion gets before its failure is final", ge=1)
-    watch_poll_s: float = Field(
-        5.0, description="Seconds between re-reads of watched jobs, should events be lost", gt=0
+    watch_poll_s: float = Field(5.0, description="Seconds between looks for changes that no event told of", gt=0)
+    stream_max_age_s: float = Field(
+        3600.0, description="Seconds after which a connection or a watch is ended, so that clients spread anew", ge=1
     )
     max_reads: int = Field(64, description="ReadRows and ReadFile streams open at once on this process at most", gt=0)
     read_cache_bytes: int = Field(

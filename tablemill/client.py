@@ -1,5 +1,6 @@
 """A small typed client for asyncio."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -18,9 +19,9 @@ from tablemill.sources import FileSource, StreamSource
 from tablemill.uploading import ProgressCallback, Upload, UploadPlan, UploadResult
 from tablemill.v1 import data_service_pb2, data_service_pb2_grpc, ingest_service_pb2, ingest_service_pb2_grpc
 from tablemill.v1.ingest_service_pb2 import ReadOptions
-from tablemill.v1.job_pb2 import Job
+from tablemill.v1.job_pb2 import Job, JobState
 from tablemill.v1.record_pb2 import ColumnProfile, Record
-from tablemill.watching import RetryCallback, Watch
+from tablemill.watching import MAX_OPENING, RetryCallback, TokenCallback, Watch, WatchPlan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,6 +53,7 @@ class TablemillClient:
 
     async def __aenter__(self) -> Self:
         self._channel = open_channel(self._address)
+        self._opening = asyncio.Semaphore(MAX_OPENING)
         self._ingest = ingest_service_pb2_grpc.IngestServiceStub(self._channel)
         self._data = data_service_pb2_grpc.DataServiceStub(self._channel)
         self.operations = Operations(self._channel)
@@ -110,6 +112,9 @@ class TablemillClient:
     ) -> AsyncGenerator[Job]:
         """Yield each of up to 100 jobs in its current state, then whenever it changed, until all are done.
 
+        Each state comes once, and those of a job in order; states that follow each other fast may be skipped, a
+        final one never is.
+
         Args:
             job_ids: The jobs to follow.
             heartbeat_s: The server sends a sign of life this often, 5 to 60 seconds; after three intervals of
@@ -120,12 +125,62 @@ class TablemillClient:
             NotFoundError: One of the jobs does not exist.
             UnavailableError: The watch could not be resumed within the retry policy.
         """
-        if not 5 <= heartbeat_s <= 60:
-            raise ValueError(f"heartbeat_s must be 5 to 60 seconds, not {heartbeat_s:g}")
-        watch = Watch(self._channel, partial(open_channel, self._address, own_connection=True), self._retry, on_retry)
-        async with aclosing(watch.follow(job_ids, heartbeat_s)) as jobs:
+        async with aclosing(self._follow(WatchPlan(job_ids=tuple(job_ids)), heartbeat_s, on_retry)) as jobs:
             async for job in jobs:
                 yield job
+
+    async def watch_records(
+        self,
+        record_ids: Iterable[str],
+        *,
+        heartbeat_s: float = DEFAULT_HEARTBEAT_S,
+        on_retry: RetryCallback = _ignore,
+    ) -> AsyncGenerator[Job]:
+        """Yield all jobs of up to 100 records, now and whenever one changed or is new, until you leave.
+
+        The rest is as with `watch`; NotFoundError also comes when one of the records is removed.
+        """
+        async with aclosing(self._follow(WatchPlan(record_ids=tuple(record_ids)), heartbeat_s, on_retry)) as jobs:
+            async for job in jobs:
+                yield job
+
+    async def watch_all(
+        self,
+        *,
+        queues: Iterable[str] = (),
+        states: Iterable["JobState.ValueType"] = (),
+        include_ended: bool = False,
+        resume_token: str = "",
+        on_resume_token: TokenCallback = _ignore,
+        heartbeat_s: float = DEFAULT_HEARTBEAT_S,
+        on_retry: RetryCallback = _ignore,
+    ) -> AsyncGenerator[Job]:
+        """Yield all of your jobs that have not ended, then each that changed or is new, until you leave.
+
+        The rest is as with `watch`.
+
+        Args:
+            queues: Only jobs of these queues; none means all.
+            states: Only jobs while they are in these states; none means all.
+            include_ended: Begin with jobs that ended before, too. They may be many.
+            resume_token: Where an earlier watch with the same filter stood: what ended since then is told as well.
+            on_resume_token: Called with where this watch stands, after you took the jobs told until then. Keep it
+                to miss nothing while your program does not run.
+            heartbeat_s: As with `watch`.
+            on_retry: As with `watch`.
+        """
+        wanted = ingest_service_pb2.WatchFilter(queues=queues, states=states, include_ended=include_ended)
+        plan = WatchPlan(every=wanted, resume_token=resume_token, on_resume_token=on_resume_token)
+        async with aclosing(self._follow(plan, heartbeat_s, on_retry)) as jobs:
+            async for job in jobs:
+                yield job
+
+    def _follow(self, plan: WatchPlan, heartbeat_s: float, on_retry: RetryCallback) -> AsyncGenerator[Job]:
+        if not 5 <= heartbeat_s <= 60:
+            raise ValueError(f"heartbeat_s must be 5 to 60 seconds, not {heartbeat_s:g}")
+        own_channel = partial(open_channel, self._address, own_connection=True)
+        watch = Watch(self._channel, own_channel, self._retry, on_retry, self._opening)
+        return watch.follow(plan, heartbeat_s)
 
     async def get_job(self, job_id: str) -> Job:
         """Return the current state of a job."""

@@ -39,6 +39,7 @@ class Committer:
             if after is None or after.state is not UploadState.COMMITTED or after.epoch != upload.epoch:
                 raise
         self._notifier.ready([INGEST_QUEUE])
+        self._notifier.changed([upload.job_id])
 
     def _job(self, upload: Upload, raw: ObjectInfo) -> NewJob:
         args = {

@@ -143,7 +143,11 @@ class PastAttempt:
 
 @dataclass(frozen=True)
 class Job:
-    """A row of the jobs table, as read. `history` holds the newest attempts that did not succeed, oldest first."""
+    """A row of the jobs table, as read.
+
+    `history` holds the newest attempts that did not succeed, oldest first; `ended_xid` is the transaction that ended
+    the job; `read_at` is when this was read.
+    """
 
     job_id: UUID
     owner: str
@@ -165,6 +169,8 @@ class Job:
     updated_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+    ended_xid: int | None
+    read_at: datetime
 
     @classmethod
     def from_row(cls, **row: Any) -> "Job":

@@ -242,10 +242,6 @@ class JobQueue:
         """Return the jobs among `job_ids` that are `owner`'s, in no order."""
         return await self._read(statements.READ_MANY, {"job_ids": list(job_ids), "owner": owner})
 
-    async def read_watched(self, job_ids: Sequence[UUID]) -> list[Job]:
-        """Return jobs whoever's they are: only for ids whose watchers were authorised before."""
-        return await self._read(statements.READ_WATCHED, {"job_ids": list(job_ids)})
-
     async def _read(self, query: LiteralString, values: Mapping[str, Any]) -> list[Job]:
         async with (
             self._pool.connection() as connection,

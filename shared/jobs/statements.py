@@ -11,7 +11,8 @@ from shared.jobs.order import HEADS, REQUEUED
 
 JOB_COLUMNS: LiteralString = """
     job_id, owner, record_id, queue, state, run_at, attempt, max_attempts, cancel_requested, progress_stage,
-    progress_done, progress_total, progress_unit, version, error, history, created_at, updated_at, started_at, ended_at
+    progress_done, progress_total, progress_unit, version, error, history, created_at, updated_at, started_at, ended_at,
+    ended_xid::text::bigint AS ended_xid, clock_timestamp() AS read_at
 """
 
 # Guard: job_id and lease_token. Walks the primary key; touches the rows it returns, heap-only.
@@ -170,9 +171,6 @@ SELECT job_id, lease_token FROM jobs WHERE state = 'running' AND worker_id = %(w
 READ_MANY: LiteralString = (
     "SELECT" + JOB_COLUMNS + "FROM jobs WHERE job_id = ANY(%(job_ids)s::uuid[]) AND owner = %(owner)s"
 )
-
-# The same for all owners, for the hub: each of its watchers was authorised when it registered.
-READ_WATCHED: LiteralString = "SELECT" + JOB_COLUMNS + "FROM jobs WHERE job_id = ANY(%(job_ids)s::uuid[])"
 
 # Touches one row, only when it is new or its caps changed.
 REGISTER_QUEUE: LiteralString = """

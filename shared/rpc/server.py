@@ -21,12 +21,18 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
     # A fixed window: the one that grows by probing lets more arrive than a slow store takes.
     ("grpc.http2.bdp_probe", 0),
     ("grpc.http2.lookahead_bytes", _WINDOW_BYTES),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),  # without it a frozen client is noticed after a minute
+    # A client that is dead or frozen is noticed within 15 s.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),  # without it a frozen client is noticed after a minute
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.http2.max_ping_strikes", 0),
+    # Calls that arrive faster than handlers start. Above the first limit (1,000 by default) some, above the second
+    # (3,000) all further ones are dropped without any answer, and their clients wait for ever; who may come in is
+    # decided by handlers, which answer.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 200_000),
 )
 _CHECK_EVERY_S = 1.0
 _RECHECK_EVERY_S = 0.1
@@ -44,12 +50,17 @@ class Service:
 
 
 class RpcServer:
-    """A gRPC server with health, reflection and the guard. `address` is known once `start()` has returned."""
+    """A gRPC server with health, reflection and the guard. `address` is known once `start()` has returned.
 
-    def __init__(self, listen: str, services: Sequence[Service]) -> None:
+    A connection older than `connection_age_s` (0: whatever its age) takes no more calls: its client opens another,
+    on which a balancer may choose another server. Calls that are open go on.
+    """
+
+    def __init__(self, listen: str, services: Sequence[Service], *, connection_age_s: float = 0) -> None:
         self._listen = listen
         self._names = [service.name for service in services]
-        self._server = grpc.aio.server(interceptors=(Guard(),), options=_OPTIONS)
+        age = [("grpc.max_connection_age_ms", round(connection_age_s * 1000))] if connection_age_s else []
+        self._server = grpc.aio.server(interceptors=(Guard(),), options=[*_OPTIONS, *age])
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         for service in services:

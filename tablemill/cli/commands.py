@@ -7,7 +7,7 @@ import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from tablemill.cli.exits import EXIT_JOB_FAILED, Exits
-from tablemill.cli.jobs import print_job, show_watch
+from tablemill.cli.jobs import STATES, print_job, show_watch
 from tablemill.cli.read_options import with_read_options
 from tablemill.cli.reads import REVISION, print_record
 from tablemill.cli.session import Session, with_session
@@ -65,13 +65,39 @@ def upload(
 
 
 @click.command()
-@click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
+@click.argument("job_ids", nargs=-1, metavar="[JOB_ID...]")
+@click.option(
+    "--record", "record_ids", multiple=True, metavar="RECORD_ID", help="All jobs of a record; may be repeated."
+)
+@click.option("--all", "everything", is_flag=True, help="All of your jobs that have not ended, and those to come.")
+@click.option("--queue", "queues", multiple=True, help="With --all: only jobs of these queues; may be repeated.")
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(list(STATES)), help="With --all: only jobs in these states."
+)
 @with_session
-def watch(session: Session, job_ids: tuple[str, ...]) -> None:
-    """Follow jobs until all are done. Interrupting the watch does not stop the jobs."""
+def watch(
+    session: Session,
+    job_ids: tuple[str, ...],
+    record_ids: tuple[str, ...],
+    everything: bool,
+    queues: tuple[str, ...],
+    states: tuple[str, ...],
+) -> None:
+    """Follow jobs until all are done; with --record or --all, until you interrupt it. That does not stop the jobs."""
+    if bool(job_ids) + bool(record_ids) + everything != 1:
+        raise click.UsageError("say what to watch: JOB_ID..., --record ID, or --all")
+    if (queues or states) and not everything:
+        raise click.UsageError("--queue and --state go with --all")
 
     async def run(client: TablemillClient) -> None:
-        async with aclosing(client.watch(job_ids, on_retry=session.note_retry)) as jobs:
+        if job_ids:
+            stream = client.watch(job_ids, on_retry=session.note_retry)
+        elif record_ids:
+            stream = client.watch_records(record_ids, on_retry=session.note_retry)
+        else:
+            wanted = [STATES[state] for state in states]
+            stream = client.watch_all(queues=queues, states=wanted, on_retry=session.note_retry)
+        async with aclosing(stream) as jobs:
             await show_watch(session, jobs)
 
     session.run(run)

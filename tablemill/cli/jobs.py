@@ -9,6 +9,12 @@ from tablemill.cli.exits import EXIT_JOB_FAILED, Exits
 from tablemill.cli.session import Session, as_json
 from tablemill.v1.job_pb2 import JOB_STATE_CANCELLED, JOB_STATE_SUCCEEDED, Attempt, Job, JobState
 
+STATES = {
+    name.removeprefix("JOB_STATE_").lower(): number
+    for name, number in JobState.items()
+    if name != "JOB_STATE_UNSPECIFIED"
+}
+
 
 def state_name(job: Job) -> str:
     """Return the state in lower case; states that this version does not know show as their number."""
@@ -70,17 +76,16 @@ def print_failure(session: Session, job: Job) -> None:
 
 async def show_watch(session: Session, jobs: AsyncIterator[Job]) -> None:
     """Show jobs as they change; ends the command with 1 when one of them did not succeed."""
-    failed: list[Job] = []
+    failures = 0
     view = _Bars(session) if session.live else _Lines(session)
     with view:
         async for job in jobs:
             view.show(job)
             if job.done and job.state != JOB_STATE_SUCCEEDED:
-                failed.append(job)
-    if not session.as_json:
-        for job in failed:
-            print_failure(session, job)
-    if failed:
+                failures += 1
+                if not session.as_json:
+                    print_failure(session, job)
+    if failures:
         raise Exits(EXIT_JOB_FAILED)
 
 
@@ -105,10 +110,12 @@ class _Lines:
         if self._shown.get(job.job_id) != news:
             self._shown[job.job_id] = news
             self._session.out.print(f"Job {job.job_id}: {describe(job)}", markup=False)
+        if job.done:
+            del self._shown[job.job_id]
 
 
 class _Bars:
-    """One bar per job."""
+    """One bar per job that is not done."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -130,8 +137,12 @@ class _Bars:
     def show(self, job: Job) -> None:
         if job.job_id not in self._tasks:
             self._tasks[job.job_id] = self._progress.add_task("", total=None)
-        # A bar without a total pulses; a finished one is full.
-        total, done = (1, 1) if job.done else (job.progress.total or None, job.progress.done)
-        self._progress.update(self._tasks[job.job_id], description=describe(job), total=total, completed=done)
+        # A bar without a total pulses.
+        task = self._tasks[job.job_id]
+        self._progress.update(
+            task, description=describe(job), total=job.progress.total or None, completed=job.progress.done
+        )
         if job.done:
+            self._progress.remove_task(task)
+            del self._tasks[job.job_id]
             self._session.out.print(f"Job {job.job_id}: {describe(job)}", markup=False)

@@ -7,20 +7,15 @@ from functools import wraps
 import click
 from google.protobuf.duration_pb2 import Duration
 
-from tablemill.cli.jobs import describe, print_job, state_name
+from tablemill.cli.jobs import STATES, describe, print_job, state_name
 from tablemill.cli.session import Session, with_session
 from tablemill.cli.tables import ID_LETTERS, local_time, plain, table_of
 from tablemill.client import TablemillClient
 from tablemill.operations import WorkerClient
-from tablemill.v1.job_pb2 import Job, JobState
+from tablemill.v1.job_pb2 import Job
 from tablemill.v1.ops_service_pb2 import Queue
 from tablemill.v1.worker_service_pb2 import Worker
 
-_STATES = {
-    name.removeprefix("JOB_STATE_").lower(): number
-    for name, number in JobState.items()
-    if name != "JOB_STATE_UNSPECIFIED"
-}
 _MOST_COUNTED = 100_000
 
 
@@ -70,7 +65,7 @@ def resume(session: Session, queue: str) -> None:
 
 @click.command()
 @click.option("--queue", default="", help="Only jobs of this queue.")
-@click.option("--state", "states", multiple=True, type=click.Choice(list(_STATES)), help="Only these; may be repeated.")
+@click.option("--state", "states", multiple=True, type=click.Choice(list(STATES)), help="Only these; may be repeated.")
 @click.option("--record", "record_id", default="", help="Only jobs of this record.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many.")
 @with_session
@@ -79,7 +74,7 @@ def jobs(session: Session, queue: str, states: tuple[str, ...], record_id: str, 
 
     async def run(client: TablemillClient) -> None:
         found: list[Job] = []
-        wanted = [_STATES[state] for state in states]
+        wanted = [STATES[state] for state in states]
         stream = client.operations.list_jobs(queue=queue, states=wanted, record_id=record_id, page_size=min(limit, 500))
         async with aclosing(stream):
             async for job in stream:

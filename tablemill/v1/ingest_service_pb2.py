@@ -28,7 +28,7 @@ from tablemill.v1 import job_pb2 as tablemill_dot_v1_dot_job__pb2
 from tablemill.v1 import record_pb2 as tablemill_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tablemill/v1/ingest_service.proto\x12\x0ctablemill.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tablemill/v1/job.proto\x1a\x19tablemill/v1/record.proto\"\xa3\x01\n\x11UploadFileRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.tablemill.v1.UploadHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.tablemill.v1.UploadChunkH\x00\x12,\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x1a.tablemill.v1.UploadFinishH\x00\x42\x06\n\x04part\"\x98\x02\n\x0cUploadHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x17\n\nsize_bytes\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x36\n\x06labels\x18\x04 \x03(\x0b\x32&.tablemill.v1.UploadHeader.LabelsEntry\x12*\n\x07options\x18\x05 \x01(\x0b\x32\x19.tablemill.v1.ReadOptions\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x0b_size_bytes\"\xdf\x01\n\x0bReadOptions\x12\r\n\x05sheet\x18\x01 \x01(\t\x12\x14\n\x0csheet_number\x18\x02 \x01(\x05\x12\x17\n\nheader_row\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tdelimiter\x18\x04 \x01(\t\x12\x12\n\x05quote\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08\x65ncoding\x18\x06 \x01(\t\x12\x13\n\x0bnull_tokens\x18\x07 \x03(\t\x12+\n\ndate_order\x18\x08 \x01(\x0e\x32\x17.tablemill.v1.DateOrderB\r\n\x0b_header_rowB\x08\n\x06_quote\"K\n\x0bUploadChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x06\x63rc32c\x18\x03 \x01(\x07H\x00\x88\x01\x01\x42\t\n\x07_crc32c\"B\n\x0cUploadFinish\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x13\n\x06\x63rc32c\x18\x02 \x01(\x07H\x00\x88\x01\x01\x42\t\n\x07_crc32c\"[\n\x12UploadFileResponse\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\"&\n\x10GetUploadRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"9\n\x11GetUploadResponse\x12$\n\x06upload\x18\x01 \x01(\x0b\x32\x14.tablemill.v1.Upload\"\xe2\x01\n\x06Upload\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.tablemill.v1.UploadState\x12\x1c\n\x14\x63ommitted_size_bytes\x18\x03 \x01(\x03\x12\x11\n\trecord_id\x18\x04 \x01(\t\x12\x0e\n\x06job_id\x18\x05 \x01(\t\x12(\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x19.tablemill.v1.UploadError\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x0bUploadError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x39\n\x08metadata\x18\x03 \x03(\x0b\x32\'.tablemill.v1.UploadError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"w\n\x12WatchStatusRequest\x12*\n\x07targets\x18\x01 \x03(\x0b\x32\x19.tablemill.v1.WatchTarget\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"4\n\x0bWatchTarget\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x15\n\rafter_version\x18\x02 \x01(\x03\"\x89\x01\n\x13WatchStatusResponse\x12\x1f\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.tablemill.v1.Job\x12\x0e\n\x06synced\x18\x02 \x01(\x08\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"`\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.tablemill.v1.Job\x12.\n\x0f\x66\x61iled_attempts\x18\x02 \x03(\x0b\x32\x15.tablemill.v1.Attempt\"7\n\x10GetRecordRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\"9\n\x11GetRecordResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.tablemill.v1.Record\";\n\x12ListRecordsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListRecordsResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.tablemill.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*]\n\tDateOrder\x12\x1a\n\x16\x44\x41TE_ORDER_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x41TE_ORDER_DAY_FIRST\x10\x01\x12\x1a\n\x16\x44\x41TE_ORDER_MONTH_FIRST\x10\x02*z\n\x0bUploadState\x12\x1c\n\x18UPLOAD_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13UPLOAD_STATE_ACTIVE\x10\x01\x12\x1a\n\x16UPLOAD_STATE_COMMITTED\x10\x02\x12\x18\n\x14UPLOAD_STATE_REFUSED\x10\x03\x32\xed\x03\n\rIngestService\x12Q\n\nUploadFile\x12\x1f.tablemill.v1.UploadFileRequest\x1a .tablemill.v1.UploadFileResponse(\x01\x12L\n\tGetUpload\x12\x1e.tablemill.v1.GetUploadRequest\x1a\x1f.tablemill.v1.GetUploadResponse\x12T\n\x0bWatchStatus\x12 .tablemill.v1.WatchStatusRequest\x1a!.tablemill.v1.WatchStatusResponse0\x01\x12\x43\n\x06GetJob\x12\x1b.tablemill.v1.GetJobRequest\x1a\x1c.tablemill.v1.GetJobResponse\x12L\n\tGetRecord\x12\x1e.tablemill.v1.GetRecordRequest\x1a\x1f.tablemill.v1.GetRecordResponse\x12R\n\x0bListRecords\x12 .tablemill.v1.ListRecordsRequest\x1a!.tablemill.v1.ListRecordsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!tablemill/v1/ingest_service.proto\x12\x0ctablemill.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tablemill/v1/job.proto\x1a\x19tablemill/v1/record.proto\"\xa3\x01\n\x11UploadFileRequest\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.tablemill.v1.UploadHeaderH\x00\x12*\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x19.tablemill.v1.UploadChunkH\x00\x12,\n\x06\x66inish\x18\x03 \x01(\x0b\x32\x1a.tablemill.v1.UploadFinishH\x00\x42\x06\n\x04part\"\x98\x02\n\x0cUploadHeader\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x11\n\tfile_name\x18\x02 \x01(\t\x12\x17\n\nsize_bytes\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x36\n\x06labels\x18\x04 \x03(\x0b\x32&.tablemill.v1.UploadHeader.LabelsEntry\x12*\n\x07options\x18\x05 \x01(\x0b\x32\x19.tablemill.v1.ReadOptions\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\r\n\x0b_size_bytes\"\xdf\x01\n\x0bReadOptions\x12\r\n\x05sheet\x18\x01 \x01(\t\x12\x14\n\x0csheet_number\x18\x02 \x01(\x05\x12\x17\n\nheader_row\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12\x11\n\tdelimiter\x18\x04 \x01(\t\x12\x12\n\x05quote\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x10\n\x08\x65ncoding\x18\x06 \x01(\t\x12\x13\n\x0bnull_tokens\x18\x07 \x03(\t\x12+\n\ndate_order\x18\x08 \x01(\x0e\x32\x17.tablemill.v1.DateOrderB\r\n\x0b_header_rowB\x08\n\x06_quote\"K\n\x0bUploadChunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x13\n\x06\x63rc32c\x18\x03 \x01(\x07H\x00\x88\x01\x01\x42\t\n\x07_crc32c\"B\n\x0cUploadFinish\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x13\n\x06\x63rc32c\x18\x02 \x01(\x07H\x00\x88\x01\x01\x42\t\n\x07_crc32c\"[\n\x12UploadFileResponse\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06\x63rc32c\x18\x04 \x01(\x07\"&\n\x10GetUploadRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\"9\n\x11GetUploadResponse\x12$\n\x06upload\x18\x01 \x01(\x0b\x32\x14.tablemill.v1.Upload\"\xe2\x01\n\x06Upload\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.tablemill.v1.UploadState\x12\x1c\n\x14\x63ommitted_size_bytes\x18\x03 \x01(\x03\x12\x11\n\trecord_id\x18\x04 \x01(\t\x12\x0e\n\x06job_id\x18\x05 \x01(\t\x12(\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x19.tablemill.v1.UploadError\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9a\x01\n\x0bUploadError\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x39\n\x08metadata\x18\x03 \x03(\x0b\x32\'.tablemill.v1.UploadError.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8d\x01\n\x12WatchStatusRequest\x12*\n\x07targets\x18\x01 \x03(\x0b\x32\x19.tablemill.v1.WatchTarget\x12\x35\n\x12heartbeat_interval\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"o\n\x0bWatchTarget\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x15\n\rafter_version\x18\x02 \x01(\x03\x12\x11\n\trecord_id\x18\x03 \x01(\t\x12&\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x19.tablemill.v1.WatchFilter\"\\\n\x0bWatchFilter\x12\x0e\n\x06queues\x18\x01 \x03(\t\x12&\n\x06states\x18\x02 \x03(\x0e\x32\x16.tablemill.v1.JobState\x12\x15\n\rinclude_ended\x18\x03 \x01(\x08\"\x9f\x01\n\x13WatchStatusResponse\x12\x1f\n\x04jobs\x18\x01 \x03(\x0b\x32\x11.tablemill.v1.Job\x12\x0e\n\x06synced\x18\x02 \x01(\x08\x12/\n\x0bserver_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08\x64\x65graded\x18\x04 \x01(\x08\x12\x14\n\x0cresume_token\x18\x05 \x01(\t\"\x1f\n\rGetJobRequest\x12\x0e\n\x06job_id\x18\x01 \x01(\t\"`\n\x0eGetJobResponse\x12\x1e\n\x03job\x18\x01 \x01(\x0b\x32\x11.tablemill.v1.Job\x12.\n\x0f\x66\x61iled_attempts\x18\x02 \x03(\x0b\x32\x15.tablemill.v1.Attempt\"7\n\x10GetRecordRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\"9\n\x11GetRecordResponse\x12$\n\x06record\x18\x01 \x01(\x0b\x32\x14.tablemill.v1.Record\";\n\x12ListRecordsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"U\n\x13ListRecordsResponse\x12%\n\x07records\x18\x01 \x03(\x0b\x32\x14.tablemill.v1.Record\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*]\n\tDateOrder\x12\x1a\n\x16\x44\x41TE_ORDER_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44\x41TE_ORDER_DAY_FIRST\x10\x01\x12\x1a\n\x16\x44\x41TE_ORDER_MONTH_FIRST\x10\x02*z\n\x0bUploadState\x12\x1c\n\x18UPLOAD_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13UPLOAD_STATE_ACTIVE\x10\x01\x12\x1a\n\x16UPLOAD_STATE_COMMITTED\x10\x02\x12\x18\n\x14UPLOAD_STATE_REFUSED\x10\x03\x32\xed\x03\n\rIngestService\x12Q\n\nUploadFile\x12\x1f.tablemill.v1.UploadFileRequest\x1a .tablemill.v1.UploadFileResponse(\x01\x12L\n\tGetUpload\x12\x1e.tablemill.v1.GetUploadRequest\x1a\x1f.tablemill.v1.GetUploadResponse\x12T\n\x0bWatchStatus\x12 .tablemill.v1.WatchStatusRequest\x1a!.tablemill.v1.WatchStatusResponse0\x01\x12\x43\n\x06GetJob\x12\x1b.tablemill.v1.GetJobRequest\x1a\x1c.tablemill.v1.GetJobResponse\x12L\n\tGetRecord\x12\x1e.tablemill.v1.GetRecordRequest\x1a\x1f.tablemill.v1.GetRecordResponse\x12R\n\x0bListRecords\x12 .tablemill.v1.ListRecordsRequest\x1a!.tablemill.v1.ListRecordsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADHEADER_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_UPLOADERROR_METADATAENTRY']._loaded_options = None
   _globals['_UPLOADERROR_METADATAENTRY']._serialized_options = b'8\001'
-  _globals['_DATEORDER']._serialized_start=2275
-  _globals['_DATEORDER']._serialized_end=2368
-  _globals['_UPLOADSTATE']._serialized_start=2370
-  _globals['_UPLOADSTATE']._serialized_end=2492
+  _globals['_DATEORDER']._serialized_start=2473
+  _globals['_DATEORDER']._serialized_end=2566
+  _globals['_UPLOADSTATE']._serialized_start=2568
+  _globals['_UPLOADSTATE']._serialized_end=2690
   _globals['_UPLOADFILEREQUEST']._serialized_start=168
   _globals['_UPLOADFILEREQUEST']._serialized_end=331
   _globals['_UPLOADHEADER']._serialized_start=334
@@ -67,24 +67,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPLOADERROR']._serialized_end=1563
   _globals['_UPLOADERROR_METADATAENTRY']._serialized_start=1516
   _globals['_UPLOADERROR_METADATAENTRY']._serialized_end=1563
-  _globals['_WATCHSTATUSREQUEST']._serialized_start=1565
-  _globals['_WATCHSTATUSREQUEST']._serialized_end=1684
-  _globals['_WATCHTARGET']._serialized_start=1686
-  _globals['_WATCHTARGET']._serialized_end=1738
-  _globals['_WATCHSTATUSRESPONSE']._serialized_start=1741
-  _globals['_WATCHSTATUSRESPONSE']._serialized_end=1878
-  _globals['_GETJOBREQUEST']._serialized_start=1880
-  _globals['_GETJOBREQUEST']._serialized_end=1911
-  _globals['_GETJOBRESPONSE']._serialized_start=1913
-  _globals['_GETJOBRESPONSE']._serialized_end=2009
-  _globals['_GETRECORDREQUEST']._serialized_start=2011
-  _globals['_GETRECORDREQUEST']._serialized_end=2066
-  _globals['_GETRECORDRESPONSE']._serialized_start=2068
-  _globals['_GETRECORDRESPONSE']._serialized_end=2125
-  _globals['_LISTRECORDSREQUEST']._serialized_start=2127
-  _globals['_LISTRECORDSREQUEST']._serialized_end=2186
-  _globals['_LISTRECORDSRESPONSE']._serialized_start=2188
-  _globals['_LISTRECORDSRESPONSE']._serialized_end=2273
-  _globals['_INGESTSERVICE']._serialized_start=2495
-  _globals['_INGESTSERVICE']._serialized_end=2988
+  _globals['_WATCHSTATUSREQUEST']._serialized_start=1566
+  _globals['_WATCHSTATUSREQUEST']._serialized_end=1707
+  _globals['_WATCHTARGET']._serialized_start=1709
+  _globals['_WATCHTARGET']._serialized_end=1820
+  _globals['_WATCHFILTER']._serialized_start=1822
+  _globals['_WATCHFILTER']._serialized_end=1914
+  _globals['_WATCHSTATUSRESPONSE']._serialized_start=1917
+  _globals['_WATCHSTATUSRESPONSE']._serialized_end=2076
+  _globals['_GETJOBREQUEST']._serialized_start=2078
+  _globals['_GETJOBREQUEST']._serialized_end=2109
+  _globals['_GETJOBRESPONSE']._serialized_start=2111
+  _globals['_GETJOBRESPONSE']._serialized_end=2207
+  _globals['_GETRECORDREQUEST']._serialized_start=2209
+  _globals['_GETRECORDREQUEST']._serialized_end=2264
+  _globals['_GETRECORDRESPONSE']._serialized_start=2266
+  _globals['_GETRECORDRESPONSE']._serialized_end=2323
+  _globals['_LISTRECORDSREQUEST']._serialized_start=2325
+  _globals['_LISTRECORDSREQUEST']._serialized_end=2384
+  _globals['_LISTRECORDSRESPONSE']._serialized_start=2386
+  _globals['_LISTRECORDSRESPONSE']._serialized_end=2471
+  _globals['_INGESTSERVICE']._serialized_start=2693
+  _globals['_INGESTSERVICE']._serialized_end=3186
 # @@protoc_insertion_point(module_scope)

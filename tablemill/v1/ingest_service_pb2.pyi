@@ -491,15 +491,20 @@ Global___UploadError: _TypeAlias = UploadError  # noqa: Y015
 
 @_typing.final
 class WatchStatusRequest(_message.Message):
-    """Names the jobs to follow."""
+    """Says what to follow."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TARGETS_FIELD_NUMBER: _builtins.int
     HEARTBEAT_INTERVAL_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    resume_token: _builtins.str
+    """The last `resume_token` of an earlier watch with the same targets: jobs that ended since then are told, beside
+    all that have not ended. Concerns targets with `all`; others resume without it.
+    """
     @_builtins.property
     def targets(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchTarget]:
-        """1 to 100 distinct jobs."""
+        """1 to 100 distinct targets; a job that several of them match is told once."""
 
     @_builtins.property
     def heartbeat_interval(self) -> _duration_pb2.Duration:
@@ -510,10 +515,11 @@ class WatchStatusRequest(_message.Message):
         *,
         targets: _abc.Iterable[Global___WatchTarget] | None = ...,
         heartbeat_interval: _duration_pb2.Duration | None = ...,
+        resume_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "targets", b"targets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat_interval", b"heartbeat_interval", "resume_token", b"resume_token", "targets", b"targets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -521,29 +527,73 @@ Global___WatchStatusRequest: _TypeAlias = WatchStatusRequest  # noqa: Y015
 
 @_typing.final
 class WatchTarget(_message.Message):
-    """One job to follow."""
+    """What to follow: exactly one of `job_id`, `record_id` and `all`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     JOB_ID_FIELD_NUMBER: _builtins.int
     AFTER_VERSION_FIELD_NUMBER: _builtins.int
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
-    """The job."""
+    """One job."""
     after_version: _builtins.int
-    """Send only versions above this one; 0 sends the current state in any case."""
+    """With `job_id`: send its starting state only when its version is above this one; 0 sends it in any case."""
+    record_id: _builtins.str
+    """All jobs of one record, those to come as well."""
+    @_builtins.property
+    def all(self) -> Global___WatchFilter:
+        """All jobs of the caller, those to come as well. At most one target."""
+
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
         after_version: _builtins.int = ...,
+        record_id: _builtins.str = ...,
+        all: Global___WatchFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["all", b"all"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_version", b"after_version", "all", b"all", "job_id", b"job_id", "record_id", b"record_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchTarget: _TypeAlias = WatchTarget  # noqa: Y015
+
+@_typing.final
+class WatchFilter(_message.Message):
+    """Which of the caller's jobs to follow. A job is told while it passes: name final states too to learn how it ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUEUES_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
+    include_ended: _builtins.bool
+    """Without a `resume_token`: begin with jobs that ended before, too. They may be many."""
+    @_builtins.property
+    def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Jobs of these queues; none means all. At most 100."""
+
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.JobState.ValueType]:
+        """Jobs in these states; none means all."""
+
+    def __init__(
+        self,
+        *,
+        queues: _abc.Iterable[_builtins.str] | None = ...,
+        states: _abc.Iterable[_job_pb2.JobState.ValueType] | None = ...,
+        include_ended: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["include_ended", b"include_ended", "queues", b"queues", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchFilter: _TypeAlias = WatchFilter  # noqa: Y015
 
 @_typing.final
 class WatchStatusResponse(_message.Message):
@@ -555,10 +605,15 @@ class WatchStatusResponse(_message.Message):
     SYNCED_FIELD_NUMBER: _builtins.int
     SERVER_TIME_FIELD_NUMBER: _builtins.int
     DEGRADED_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     synced: _builtins.bool
     """True once the starting state of every target has been sent."""
     degraded: _builtins.bool
     """True while change events are lost and the server polls instead: updates come later, none is lost."""
+    resume_token: _builtins.str
+    """Where a watch with a target `all` stands after this message; when it is empty, the last one stays valid. Opaque;
+    keep it over restarts to be told of all that ends meanwhile.
+    """
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]:
         """Jobs that changed, each in its newest state. Empty in a heartbeat."""
@@ -574,10 +629,11 @@ class WatchStatusResponse(_message.Message):
         synced: _builtins.bool = ...,
         server_time: _timestamp_pb2.Timestamp | None = ...,
         degraded: _builtins.bool = ...,
+        resume_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["server_time", b"server_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded", b"degraded", "jobs", b"jobs", "server_time", b"server_time", "synced", b"synced"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["degraded", b"degraded", "jobs", b"jobs", "resume_token", b"resume_token", "server_time", b"server_time", "synced", b"synced"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

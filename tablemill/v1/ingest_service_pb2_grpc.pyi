@@ -48,18 +48,22 @@ class IngestServiceStub:
     Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (UPLOAD_NOT_FOUND).
     """
     WatchStatus: _aio.UnaryStreamMultiCallable[_ingest_service_pb2.WatchStatusRequest, _ingest_service_pb2.WatchStatusResponse]
-    """Purpose: follow jobs without polling.
+    """Purpose: follow jobs without polling: some jobs, all jobs of some records, all jobs of the caller, or any of
+    these together.
 
-    Stream: first the current state of every target newer than its `after_version`, then `synced = true`,
-    then the newest state of each job that changes (fast intermediate changes may be skipped, a final state
-    never is), with an empty message as heartbeat whenever nothing was sent for `heartbeat_interval`. When
-    all targets are done the stream ends with OK.
+    Stream: first the current state of every job that matches, as `targets` say, then `synced = true`, then the
+    newest state of each matching job that changes or is new, with each job's `version` rising (fast intermediate
+    changes may be skipped, a final state never is), and an empty message as heartbeat whenever nothing was sent
+    for `heartbeat_interval`. A watch that names jobs alone ends with OK once all are done; any other goes on
+    until somebody ends it.
 
-    Resume: send the last version seen of each job as `after_version`. When nothing arrives for three
-    heartbeat intervals, reconnect.
+    Resume: name each job that is not done with the last `version` seen as `after_version`, and send the last
+    `resume_token` seen; any server continues from them. When nothing arrives for three heartbeat intervals,
+    open a new connection and resume.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (JOB_NOT_FOUND), RESOURCE_EXHAUSTED
-    (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (JOB_NOT_FOUND, RECORD_NOT_FOUND; also later, when what is
+    watched is removed), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, STREAM_MAX_AGE,
+    BACKEND_UNAVAILABLE: resume).
     """
     GetJob: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.GetJobRequest, _ingest_service_pb2.GetJobResponse]
     """Purpose: read one job once. Do not poll it: WatchStatus tells of every change.
@@ -124,18 +128,22 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingest_service_pb2.WatchStatusRequest,
         context: _aio.ServicerContext[_ingest_service_pb2.WatchStatusRequest, _abc.AsyncIterator[_ingest_service_pb2.WatchStatusResponse]],
     ) -> _abc.AsyncIterator[_ingest_service_pb2.WatchStatusResponse]:
-        """Purpose: follow jobs without polling.
+        """Purpose: follow jobs without polling: some jobs, all jobs of some records, all jobs of the caller, or any of
+        these together.
 
-        Stream: first the current state of every target newer than its `after_version`, then `synced = true`,
-        then the newest state of each job that changes (fast intermediate changes may be skipped, a final state
-        never is), with an empty message as heartbeat whenever nothing was sent for `heartbeat_interval`. When
-        all targets are done the stream ends with OK.
+        Stream: first the current state of every job that matches, as `targets` say, then `synced = true`, then the
+        newest state of each matching job that changes or is new, with each job's `version` rising (fast intermediate
+        changes may be skipped, a final state never is), and an empty message as heartbeat whenever nothing was sent
+        for `heartbeat_interval`. A watch that names jobs alone ends with OK once all are done; any other goes on
+        until somebody ends it.
 
-        Resume: send the last version seen of each job as `after_version`. When nothing arrives for three
-        heartbeat intervals, reconnect.
+        Resume: name each job that is not done with the last `version` seen as `after_version`, and send the last
+        `resume_token` seen; any server continues from them. When nothing arrives for three heartbeat intervals,
+        open a new connection and resume.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (JOB_NOT_FOUND), RESOURCE_EXHAUSTED
-        (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (JOB_NOT_FOUND, RECORD_NOT_FOUND; also later, when what is
+        watched is removed), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, STREAM_MAX_AGE,
+        BACKEND_UNAVAILABLE: resume).
         """
 
     @_abc_1.abstractmethod

@@ -86,7 +86,9 @@ async def test_without_any_hint_the_poll_tells(calls: Calls, pool: Pool, jobs: J
     await watch.job()
     claimed = await _claim(jobs)
     await _succeed(pool, jobs, claimed.lease)
-    assert (await watch.job()).state == job_pb2.JOB_STATE_SUCCEEDED
+    while not (job := await watch.job()).done:
+        pass
+    assert job.state == job_pb2.JOB_STATE_SUCCEEDED
     assert await watch.ends_ok()
 
 
@@ -163,6 +165,12 @@ BAD_TARGETS: dict[str, list[pb.WatchTarget]] = {
     "no uuid": [pb.WatchTarget(job_id="x")],
     "twice": [pb.WatchTarget(job_id=str(UUID(int=1)))] * 2,
     "too many": [pb.WatchTarget(job_id=str(UUID(int=number))) for number in range(101)],
+    "nothing in it": [pb.WatchTarget()],
+    "two things in one": [pb.WatchTarget(job_id=str(UUID(int=1)), record_id=str(UUID(int=2)))],
+    "record twice": [pb.WatchTarget(record_id=str(UUID(int=1)))] * 2,
+    "all twice": [pb.WatchTarget(all=pb.WatchFilter())] * 2,
+    "no queue": [pb.WatchTarget(all=pb.WatchFilter(queues=["no queue"]))],
+    "no state": [pb.WatchTarget(all=pb.WatchFilter(states=[job_pb2.JOB_STATE_UNSPECIFIED]))],
     "negative version": [pb.WatchTarget(job_id=str(UUID(int=1)), after_version=-1)],
 }
 
@@ -172,6 +180,34 @@ async def test_bad_targets_are_refused(calls: Calls, what: str) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await calls.ingest.WatchStatus(pb.WatchStatusRequest(targets=BAD_TARGETS[what])).read()
     assert reason_of(caught.value)[:2] == ("INVALID_ARGUMENT", "FIELD_INVALID")
+
+
+@pytest.mark.parametrize("token", ["x", "d2F0Y2g6LTE", "d2F0Y2g6OTk5OTk5OTk5OTk5OTk5OTk5OTk5"])
+async def test_a_token_from_elsewhere_is_refused(calls: Calls, token: str) -> None:
+    request = pb.WatchStatusRequest(targets=[pb.WatchTarget(all=pb.WatchFilter())], resume_token=token)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await calls.ingest.WatchStatus(request).read()
+    assert reason_of(caught.value) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": "resume_token"})
+
+
+async def test_everything_is_watched_over_the_wire(calls: Calls, pool: Pool, jobs: JobQueue) -> None:
+    request = pb.WatchStatusRequest(targets=[pb.WatchTarget(all=pb.WatchFilter(queues=["ingest"]))])
+    call = calls.ingest.WatchStatus(request, timeout=30)
+    first = await next_update(call)
+    assert first is not None
+    assert (list(first.jobs), first.synced) == ([], True)
+    assert first.resume_token
+    stored = await upload(calls, FILE)  # its hint tells of a job that nobody named
+    second = await next_update(call)
+    assert second is not None
+    assert [job.job_id for job in second.jobs] == [stored.job_id]
+    assert second.HasField("server_time")
+    call.cancel()
+    await _succeed(pool, jobs, (await _claim(jobs)).lease)
+    request.resume_token = first.resume_token
+    resumed = await next_update(calls.ingest.WatchStatus(request, timeout=30))
+    assert resumed is not None
+    assert [(job.job_id, job.done) for job in resumed.jobs] == [(stored.job_id, True)]
 
 
 async def test_another_owners_job_looks_like_no_job(calls: Calls, database_url: str) -> None:

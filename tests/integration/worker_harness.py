@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from uuid_utils.compat import uuid7
 
 from shared.database import Connection, Pool
+from shared.jobs.changes import Changes
 from shared.jobs.model import Job, JobState, NewJob
 from shared.jobs.notify import READY_CHANNEL, Listener, Notifier
 from shared.jobs.queue import JobQueue
@@ -109,7 +110,7 @@ class Jobs:
 
     async def until_final(self, job_id: UUID) -> Job:
         await self.until(job_id, lambda row: JobState(row["state"]).final)
-        (job,) = await self.queue.read_watched([job_id])
+        (job,) = await Changes(self.pool, at_once=1).read([job_id])
         return job
 
     async def sink(self) -> str:

@@ -131,6 +131,8 @@ CREATE TABLE jobs (
     version          bigint NOT NULL DEFAULT 1,
     updated_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at         timestamptz,
+    -- The transaction that ended the job: what a watch resumes by, since it tells what a snapshot did not see yet.
+    ended_xid        xid8,
     cancel_requested boolean NOT NULL DEFAULT false,
     state            text NOT NULL,
 
@@ -145,7 +147,8 @@ CREATE TABLE jobs (
         AND (state = 'running') = (deadline_at IS NOT NULL)),
     CONSTRAINT jobs_running_has_worker CHECK (state <> 'running' OR (worker_id IS NOT NULL AND attempt >= 1)),
     CONSTRAINT jobs_ended_iff_final CHECK (
-        (state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL)),
+        (state IN ('succeeded', 'failed', 'cancelled')) = (ended_at IS NOT NULL)
+        AND (ended_at IS NULL) = (ended_xid IS NULL)),
     CONSTRAINT jobs_failed_has_error CHECK (state <> 'failed' OR error IS NOT NULL),
     CONSTRAINT jobs_cancel_ends_or_runs CHECK (NOT cancel_requested OR state IN ('running', 'cancelled')),
     CONSTRAINT jobs_history_bounded CHECK (jsonb_array_length(history) <= 20),
@@ -160,8 +163,23 @@ CREATE INDEX jobs_ready_by_owner ON jobs (queue, owner, pos) WHERE state = 'read
 CREATE INDEX jobs_scheduled ON jobs (run_at) WHERE state = 'scheduled';
 CREATE INDEX jobs_running ON jobs (queue, owner) WHERE state = 'running';
 CREATE INDEX jobs_ended ON jobs (queue, state, ended_at) WHERE ended_at IS NOT NULL;
+CREATE INDEX jobs_ended_by_owner ON jobs (owner, ended_xid) WHERE ended_xid IS NOT NULL;
 CREATE INDEX jobs_by_owner ON jobs (owner, state, job_id) WHERE state <> 'running';
 CREATE INDEX jobs_by_record ON jobs (record_id, job_id DESC) WHERE record_id IS NOT NULL;
+"""
+
+# Whichever statement ends a job, or takes its end back: none can forget it.
+JOB_END = """
+CREATE FUNCTION note_job_end() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.ended_xid := CASE WHEN NEW.ended_at IS NOT NULL THEN pg_current_xact_id() END;
+    RETURN NEW;
+END
+$$;
+CREATE TRIGGER jobs_note_end BEFORE UPDATE OF ended_at ON jobs FOR EACH ROW
+    WHEN (OLD.ended_at IS DISTINCT FROM NEW.ended_at) EXECUTE FUNCTION note_job_end();
+CREATE TRIGGER jobs_note_ended BEFORE INSERT ON jobs FOR EACH ROW
+    WHEN (NEW.ended_at IS NOT NULL) EXECUTE FUNCTION note_job_end();
 """
 
 # Start-time fair queueing (Goyal, Vin, Cheng 1996) with equal weights: a job starts at the later of the queue's
@@ -239,5 +257,5 @@ CREATE TABLE duties (
 
 
 def upgrade() -> None:
-    for statement in (RECORDS, VERSIONS, QUEUES, JOBS, JOB_POSITION, PAST_ATTEMPTS, UPLOADS, DUTIES):
+    for statement in (RECORDS, VERSIONS, QUEUES, JOBS, JOB_END, JOB_POSITION, PAST_ATTEMPTS, UPLOADS, DUTIES):
         op.execute(statement)

@@ -301,8 +301,29 @@ async def test_a_server_that_is_not_there_is_exit_code_4() -> None:
     assert finished.err.startswith("UNAVAILABLE: ")
 
 
+@pytest.mark.parametrize("what", [("--record", "r"), ("--all", "--queue", "q", "--state", "failed")])
+async def test_watches_of_a_record_and_of_everything(fake: FakeServer, what: tuple[str, ...]) -> None:
+    fake.ingest.watches = [play([running("a", 1)], [FAILED], grpc.StatusCode.NOT_FOUND, reason="RECORD_NOT_FOUND")]
+    finished = await tablemill("--json", "watch", *what, server=fake.address)
+    assert finished.code == 3
+    assert [event["version"] for event in finished.objects] == ["1", "3"]
+    (target,) = fake.ingest.watch_requests[0].targets
+    if what[0] == "--record":
+        assert target.record_id == "r"
+    else:
+        assert (list(target.all.queues), list(target.all.states)) == (["q"], [JOB_STATE_FAILED])
+
+
 @pytest.mark.parametrize(
-    "arguments", [("upload", "/no/such/file"), ("download", "r", "--kind", "x"), ("watch",), ("sing",)]
+    "arguments",
+    [
+        ("upload", "/no/such/file"),
+        ("download", "r", "--kind", "x"),
+        ("watch",),
+        ("watch", "a", "--all"),
+        ("watch", "a", "--queue", "q"),
+        ("sing",),
+    ],
 )
 async def test_wrong_usage_is_exit_code_2(arguments: tuple[str, ...]) -> None:
     assert (await tablemill(*arguments, server="127.0.0.1:1")).code == 2
