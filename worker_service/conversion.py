@@ -25,7 +25,7 @@ def convert_file(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
             out_dir,
             file_name=args["file_name"],
             options=_options(args["options"]),
-            limits=Limits(),
+            limits=Limits(**args["limits"]),
             on_progress=on_progress,
         )
     except TableError as error:

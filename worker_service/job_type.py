@@ -63,7 +63,7 @@ class JobResult(Protocol):
 
 @dataclass(frozen=True)
 class JobContext:
-    """What a running attempt has: its job, a private directory (`scratch`), the store, and a way to report.
+    """What a running attempt has: its job, a private directory (`scratch`), the store, settings, and a way to report.
 
     `progress` only takes note of the newest state, so it may be called at any rate. `scratch` is made at its first use.
     `isolated(target, args)` runs the function named "module:function" in a process of its own; see
@@ -73,6 +73,7 @@ class JobContext:
     job: ClaimedJob
     directory: ScratchDirectory
     store: ObjectStore
+    settings: WorkerSettings
     progress: Callable[[JobProgress], None]
     isolated: Callable[[str, Mapping[str, Any]], Awaitable[dict[str, Any]]]
 

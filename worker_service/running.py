@@ -16,6 +16,7 @@ from worker_service.heartbeats import Heartbeats
 from worker_service.job_type import JobContext, JobFailed, JobResult
 from worker_service.sandbox import Limits, SandboxPool
 from worker_service.scratch import Scratch
+from worker_service.settings import WorkerSettings
 
 _CORES = os.cpu_count() or 1
 
@@ -25,7 +26,15 @@ logger = logging.getLogger(__name__)
 class Runner:
     """Runs handlers."""
 
-    def __init__(self, store: ObjectStore, sandbox: SandboxPool, scratch: Scratch, heartbeats: Heartbeats) -> None:
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        store: ObjectStore,
+        sandbox: SandboxPool,
+        scratch: Scratch,
+        heartbeats: Heartbeats,
+    ) -> None:
+        self._settings = settings
         self._store = store
         self._sandbox = sandbox
         self._scratch = scratch
@@ -42,7 +51,8 @@ class Runner:
 
         async def work() -> JobResult | None:
             args = attempt.job_type.args.model_validate(attempt.job.args)
-            return await attempt.job_type.run(JobContext(attempt.job, directory, self._store, report, isolated), args)
+            context = JobContext(attempt.job, directory, self._store, self._settings, report, isolated)
+            return await attempt.job_type.run(context, args)
 
         try:
             return await attempt.run(work)

@@ -33,6 +33,23 @@ class WorkerSettings(ServiceSettings):
     conversion_memory_bytes: int = Field(
         2 << 30, description="Private memory that one conversion may hold at most (RLIMIT_DATA)", ge=256 << 20
     )
+    max_rows: int = Field(10_000_000, description="Rows of a table at most", gt=0)
+    max_columns: int = Field(4_096, description="Columns of a table at most", gt=0)
+    max_cells: int = Field(2_000_000_000, description="Cells of a table at most", gt=0)
+    max_cell_chars: int = Field(
+        1_000_000, description="Characters of a cell at most; a longer one goes to the rejects, whole", gt=0
+    )
+    max_eager_cells: int = Field(
+        20_000_000,
+        description="Cells of a sheet that is loaded at once; larger xlsx sheets are streamed, others refused",
+        gt=0,
+    )
+    max_uncompressed_bytes: int = Field(
+        4 << 30, description="Bytes that a packed file, or all parts of a workbook, may inflate to", gt=0
+    )
+    max_inflation: int = Field(
+        200, description="Times its size that a packed file or workbook may inflate to, once that is over 64 MiB", gt=0
+    )
     sweep_every_s: float = Field(
         3600.0, description="Seconds between two sweeps of what is over, by whichever worker comes first", gt=0
     )

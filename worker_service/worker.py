@@ -53,7 +53,7 @@ class Worker:
         self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
         self._queue = JobQueue(pool)
         self._heartbeats = Heartbeats(self._queue, notifier, settings)
-        self._runner = Runner(store, sandbox, scratch, self._heartbeats)
+        self._runner = Runner(settings, store, sandbox, scratch, self._heartbeats)
         self.listener = Listener(
             settings.database_url,
             _NAME,

@@ -16,13 +16,12 @@ _FOREIGN = (
     (b"%PDF-", "pdf"),
     (b"\x7fELF", "elf"),
     (b"MZ", "exe"),
-    (b"\x1f\x8b", "gzip"),
     (b"BZh", "bzip2"),
     (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"7z\xbc\xaf\x27\x1c", "7z"),
     (b"Rar!\x1a\x07", "rar"),
-    (b"PAR1", "parquet"),
+    (b"\x80\x04\x95", "pickle"),
+    (b"\x80\x05\x95", "pickle"),
     (b"ARROW1", "arrow"),
     (b"SQLite format 3\0", "sqlite"),
     (b"\x89HDF\r\n\x1a\n", "hdf5"),
@@ -37,7 +36,7 @@ def check_content(start: bytes) -> None:
             raise InvalidArgument(
                 "FILE_FORMAT_UNSUPPORTED",
                 f"the content is {name}, which holds no table this service reads; "
-                "upload .xlsx, .xlsb, .xls, .ods or delimited text",
+                "upload .xlsx, .xlsb, .xls, .ods, delimited text, JSON Lines or Parquet",
                 {"detected": name},
             )
 

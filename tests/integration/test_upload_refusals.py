@@ -22,10 +22,9 @@ FOREIGN = {
     "pdf": b"%PDF-1.7\n",
     "elf": b"\x7fELF\x02\x01\x01\0",
     "exe": b"MZ\x90\0\x03\0",
-    "gzip": b"\x1f\x8b\x08\0",
+    "pickle": b"\x80\x04\x95\x1f",
     "7z": b"7z\xbc\xaf\x27\x1c\0\x04",
     "rar": b"Rar!\x1a\x07\x01\0",
-    "parquet": b"PAR1\x15\x04\x15\0",
     "sqlite": b"SQLite format 3\0\x10\0",
 }
 TEXTS = [
@@ -36,6 +35,10 @@ TEXTS = [
     b"",
     "MZ,编号\n1,2\n".encode("gb18030"),
     b"\0\0\0",
+    b"PAR1\x15\x04\x15\0",
+    b"\x1f\x8b\x08\0",
+    b"\x28\xb5\x2f\xfd\x04",
+    b"<!DOCTYPE html><table>",
 ]
 
 

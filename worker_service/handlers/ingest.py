@@ -20,6 +20,10 @@ from worker_service.job_type import JobContext, JobFailed, JobType, Resources, R
 from worker_service.settings import WorkerSettings
 
 _DISCARD_TIMEOUT_S = 5.0
+_LIMITS = {
+    *("max_rows", "max_columns", "max_cells", "max_cell_chars", "max_eager_cells"),
+    *("max_uncompressed_bytes", "max_inflation"),
+}
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +68,13 @@ async def run(context: JobContext, args: IngestArgs) -> IngestResult:
     await _download(context, args, source)
     found = await context.isolated(
         "worker_service.conversion:convert_file",
-        {"source": str(source), "out_dir": str(out_dir), "file_name": args.file_name, "options": args.options},
+        {
+            "source": str(source),
+            "out_dir": str(out_dir),
+            "file_name": args.file_name,
+            "options": args.options,
+            "limits": context.settings.model_dump(include=_LIMITS),
+        },
     )
     # Names that only this attempt uses: whoever lost the lease cannot touch what a record points at.
     name = f"{job.record_id}/{job.lease.job_id}-{job.lease.token}.parquet"

@@ -52,7 +52,7 @@ def convert(
     a cell went missing (a bug). Same bytes, options and version give the same rows and report.
     """
     opened = open_source(source, out_dir, file_name, options, limits, on_progress)
-    region = locate(opened.grid, options.header_row)
+    region = opened.region or locate(opened.grid, options.header_row)
     with ThreadPoolExecutor(_THREADS) as pool:
         tail = Tail(opened.grid, region)
         intake = _read(opened, tail, NullTokens(options.null_tokens), out_dir, pool, limits, on_progress)

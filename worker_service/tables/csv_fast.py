@@ -29,9 +29,9 @@ class CountedSource(io.RawIOBase):
 
     def __init__(self, file: TextFile, dialect: Dialect, first_line: int, on_bytes: Callable[[int], None]) -> None:
         super().__init__()
-        self._delimiter = dialect.delimiter.encode()
-        ordinary = rb'[^\r\n"' + re.escape(self._delimiter) + rb"]"
-        self._stray_quote = re.compile(ordinary + rb'"+' + ordinary)
+        self._delimiter, self._quote = dialect.delimiter.encode(), dialect.quote.encode()
+        ordinary = rb"[^\r\n" + re.escape(self._quote + self._delimiter) + rb"]"
+        self._stray_quote = re.compile(ordinary + re.escape(self._quote) + rb"+" + ordinary)
         self._chunks = self._counted(_from_line(_utf8_chunks(file, on_bytes), first_line))
         self._ready = memoryview(b"")
         self.line_feeds = 0
@@ -64,7 +64,7 @@ class CountedSource(io.RawIOBase):
             data = held + chunk if held else chunk
             text = data.rstrip(b"\r\n")
             held = data[len(text) :]
-            quotes = text.count(b'"')
+            quotes = text.count(self._quote) if self._quote else 0
             if quotes and self._stray_quote.search(before + text):
                 raise Irregular("a quote inside a cell")
             self.quotes += quotes
@@ -76,12 +76,13 @@ class CountedSource(io.RawIOBase):
                 yield text
 
 
-def read(
-    file: TextFile, dialect: Dialect, first_line: int, *, has_quotes: bool, on_bytes: Callable[[int], None]
-) -> Iterator[Batch]:
+def read(file: TextFile, dialect: Dialect, first_line: int, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
     """Yield the rows from 1-based ``first_line`` on; raises Irregular as soon as the file proves not regular."""
-    if file.line_end != "\n":
+    if dialect.escape or dialect.skip_space or len(dialect.delimiter.encode()) > 1 or not dialect.quote.isascii():
+        raise Irregular("dialect")
+    if not file.is_wide and file.marks.bare_returns:
         raise Irregular("line ends")
+    has_quotes = bool(dialect.quote) and (file.is_wide or file.may_hold(dialect.quote))
     source = CountedSource(file, dialect, first_line, on_bytes)
     inside_line_feeds = inside_delimiters = rows_read = 0
     next_line = first_line
@@ -117,7 +118,7 @@ def _open(source: CountedSource, dialect: Dialect, *, has_quotes: bool) -> Itera
         read_options=pa_csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),
         parse_options=pa_csv.ParseOptions(
             delimiter=dialect.delimiter,
-            quote_char='"' if has_quotes else False,
+            quote_char=dialect.quote if has_quotes else False,
             newlines_in_values=has_quotes,
             ignore_empty_lines=False,
         ),

@@ -2,16 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
-from . import csv_fast, dialect
+from . import csv_fast, dialect_detect
 from .csv_tolerant import Lines, Repairs, batches, fit, records
 from .dialect import Dialect
 from .errors import ErrorCode, TableError, limit_exceeded
 from .grid import HEAD_ROWS, Batch, Merge, Overflow
-from .model import Limits, ReadOptions
+from .model import Limits, Origin, ReadChoice, ReadOptions
 from .text_lines import TextFile
-
-_BLOCK_BYTES = 1 << 22
 
 
 @dataclass
@@ -39,28 +38,17 @@ class CsvGrid:
     def body(self, first_row: int) -> Iterator[Batch]:
         """Rows from 1-based line ``first_row`` on."""
         if not self.tolerant:
-            yield from csv_fast.read(
-                self.file, self.dialect, first_row, has_quotes=self._has_quotes(), on_bytes=self.on_bytes
-            )
+            yield from csv_fast.read(self.file, self.dialect, first_row, self.on_bytes)
             return
         self.repairs = Repairs()
-        lines = Lines(self.file.lines(self.repairs.bad_bytes, self.on_bytes))
-        found = records(lines, self.dialect, self.repairs)
+        lines = islice(self.file.lines(self.repairs.bad_bytes, self.on_bytes), self.dialect.first_line - 1, None)
+        found = records(Lines(lines), self.dialect, self.repairs)
         wanted = (record for record in found if record[0] >= first_row)
         yield from batches(wanted, self.width, self.repairs)
 
     def all_overflow(self, first_row: int) -> list[Overflow]:
         """Cells beyond the last column, of the body read so far and of the rows above ``first_row``."""
         return [cell for cell in self.head_overflow if cell.row < first_row] + self.repairs.overflow
-
-    def _has_quotes(self) -> bool:
-        if self.file.is_wide:
-            return True
-        with self.file.path.open("rb") as raw:
-            while chunk := raw.read(_BLOCK_BYTES):
-                if b'"' in chunk:
-                    return True
-        return False
 
 
 def open_csv(file: TextFile, options: ReadOptions, limits: Limits, on_bytes: Callable[[int], None]) -> CsvGrid:
@@ -72,12 +60,23 @@ def open_csv(file: TextFile, options: ReadOptions, limits: Limits, on_bytes: Cal
         raise TableError(
             ErrorCode.NOT_TABULAR, "The file is one very long line, not rows of cells; export it as CSV with line ends."
         )
-    found = dialect.detect(sample, options.delimiter)
+    found = dialect_detect.detect(sample, options)
     if found.width > limits.max_columns:
         raise limit_exceeded("max_columns", limits.max_columns, f"{found.width:,} columns", "split the table.")
     repairs = Repairs()
     head, head_rows = _head(sample, found, repairs)
     return CsvGrid(file, found, head, head_rows, on_bytes, head_overflow=repairs.overflow)
+
+
+def choices(found: Dialect, options: ReadOptions) -> list[ReadChoice]:
+    """What was settled about the dialect, for the report."""
+    delimiter = found.delimiter if found.width > 1 else ""
+    origin: Origin = "given" if options.delimiter else "declared" if found.declared else "detected"
+    return [
+        ReadChoice("delimiter", delimiter, origin, found.confidence),
+        ReadChoice("quote", found.quote, "detected" if options.quote is None else "given", found.confidence),
+        ReadChoice("escape", found.escape or found.quote * 2, "detected", found.confidence),
+    ]
 
 
 def longest(lines: list[str]) -> int:
@@ -88,7 +87,8 @@ def longest(lines: list[str]) -> int:
 def _head(sample: list[str], found: Dialect, repairs: Repairs) -> tuple[list[list[str]], list[int]]:
     head: list[list[str]] = []
     rows: list[int] = []
-    for number, cells in records(Lines(iter(enumerate(sample, start=1))), found, repairs):
+    numbered = islice(enumerate(sample, start=1), found.first_line - 1, None)
+    for number, cells in records(Lines(numbered), found, repairs):
         head.append(fit(number, cells, found.width, repairs))
         rows.append(number)
         if len(head) == HEAD_ROWS:

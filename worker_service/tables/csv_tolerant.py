@@ -4,29 +4,34 @@ Unlike a standard CSV parser it decides quote by quote whether a cell really con
 the joined text is well formed as a whole and has the table's width.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
 
 import pyarrow as pa
 
 from .dialect import Dialect, split_record
 from .grid import Batch, Overflow
+from .row_repair import repaired, with_other_delimiter
 from .text_lines import RowTally
 
 _MAX_RECORD_LINES = 200
 _MAX_RECORD_CHARS = 1 << 20
 _BATCH_CELLS = 500_000
+_HOPELESS = 1_000  # so many quotes that never close: the file does not continue cells on further lines
 
 
 @dataclass
 class Repairs:
-    """What had to be repaired while reading; ``overflow`` is drained by whoever writes the rejects."""
+    """What had to be repaired while reading; ``overflow`` is drained by whoever writes the rejects.
+
+    ``joined`` counts the records that really went on over several lines.
+    """
 
     ragged: RowTally = field(default_factory=RowTally)
     unclosed: RowTally = field(default_factory=RowTally)
     bad_bytes: RowTally = field(default_factory=RowTally)
+    other_delimiter: RowTally = field(default_factory=RowTally)
+    joined: int = 0
     overflow: list[Overflow] = field(default_factory=list)
 
 
@@ -54,20 +59,37 @@ class Lines:
 
 
 def records(lines: Lines, dialect: Dialect, repairs: Repairs) -> Iterator[tuple[int, list[str]]]:
-    """Yield (1-based first line, cells) for every record, cells as found: not yet padded to the width."""
+    """Yield (1-based first line, cells) for every record, cells as found: not yet padded to the width.
+
+    A width of 0 means that it is not known yet.
+    """
     while (line := lines.next()) is not None:
         number, text = line
-        if '"' not in text:
-            yield number, text.split(dialect.delimiter)
+        cells, closed = split_record(text, dialect)
+        if closed and len(cells) == dialect.width:
+            yield number, cells
             continue
-        cells, closed = split_record(text, dialect.delimiter)
         if not closed:
-            joined = _continued(text, lines, dialect)
-            if joined is None:
-                repairs.unclosed.add(number)
-            else:
-                cells = joined
+            joined = _continued(text, lines, dialect) if repairs.unclosed.count < _HOPELESS + repairs.joined else None
+            if joined is not None:
+                repairs.joined += 1
+                yield number, joined
+                continue
+            repairs.unclosed.add(number)
+        if dialect.width > 1:
+            cells = _mended(number, text, dialect, repairs, closed=closed) or cells
         yield number, cells
+
+
+def _mended(number: int, text: str, dialect: Dialect, repairs: Repairs, *, closed: bool) -> list[str] | None:
+    """Another reading of a row that has not the table's width, if there is one that has."""
+    if not dialect.is_plain(text) and not dialect.well_formed.fullmatch(text) and (cells := repaired(text, dialect)):
+        if closed:
+            repairs.unclosed.add(number)
+        return cells
+    if cells := with_other_delimiter(text, dialect):
+        repairs.other_delimiter.add(number)
+    return cells
 
 
 def batches(source: Iterator[tuple[int, list[str]]], width: int, repairs: Repairs) -> Iterator[Batch]:
@@ -107,7 +129,6 @@ def _batch(rows: list[list[str]], numbers: list[int]) -> Batch:
 
 def _continued(text: str, lines: Lines, dialect: Dialect) -> list[str] | None:
     """The cells of a record whose open quote closes on a later line, or None when it never plausibly does."""
-    well_formed = _well_formed(dialect.delimiter)
     joined = text
     for offset in range(_MAX_RECORD_LINES):
         following = lines.peek(offset)
@@ -116,26 +137,19 @@ def _continued(text: str, lines: Lines, dialect: Dialect) -> list[str] | None:
         joined += "\n" + following
         if len(joined) > _MAX_RECORD_CHARS:
             return None
-        if '"' not in following or not well_formed.fullmatch(joined):
+        if dialect.quote not in following or not dialect.well_formed.fullmatch(joined):
             continue
-        cells, closed = split_record(joined, dialect.delimiter)
-        if closed and len(cells) == dialect.width:
+        cells, closed = split_record(joined, dialect)
+        if closed and dialect.width in (0, len(cells)):
             for _ in range(offset + 1):
                 lines.next()
             return cells
     return None
 
 
-@cache
-def _well_formed(delimiter: str) -> re.Pattern[str]:
-    """A record whose quotes are all at the edges of cells or doubled inside quoted ones."""
-    cell = f'(?:"(?:[^"]|"")*"|[^"{re.escape(delimiter)}]*)'
-    return re.compile(f"{cell}(?:{re.escape(delimiter)}{cell})*")
-
-
 def _is_whole_row(text: str, dialect: Dialect) -> bool:
     """A line that is a full row by itself is not the inside of a cell (in narrow tables prose could be)."""
-    if dialect.width < 4 or text.count(dialect.delimiter) < dialect.width - 1 or text.count('"') % 2:
+    if dialect.width < 4 or text.count(dialect.delimiter) < dialect.width - 1 or text.count(dialect.quote) % 2:
         return False
-    cells, closed = split_record(text, dialect.delimiter)
+    cells, closed = split_record(text, dialect)
     return closed and len(cells) == dialect.width

@@ -1,102 +1,122 @@
-"""How a text file separates its cells: delimiter, quoting and line ends, judged on its first lines."""
+"""How a text file separates and quotes its cells, and how one record is split by that."""
 
-from collections import Counter
+import re
 from dataclasses import dataclass
-
-_DELIMITERS = (",", "\t", ";", "|", "\x1f", "^", "~", ":")
-_SAMPLE_LINES = 400
+from functools import cached_property
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """``delimiter`` is one character; ``width`` is the usual number of cells a row."""
+    """``delimiter`` has one or more characters; ``width`` is the usual number of cells a row.
+
+    ``quote`` is empty where quotes are ordinary characters; ``escape`` is empty where a quote inside a quoted cell is
+    doubled. ``skip_space``: spaces before an opening quote do not count. ``first_line`` is the 1-based line that the
+    content begins with, after a ``sep=`` line, and ``declared`` whether there is one.
+    """
 
     delimiter: str
     width: int
+    quote: str = '"'
+    escape: str = ""
+    skip_space: bool = False
+    confidence: float = 1.0
+    first_line: int = 1
+    declared: bool = False
+
+    @cached_property
+    def well_formed(self) -> re.Pattern[str]:
+        """Matches a record whose quotes are all at the edges of cells, doubled, or escaped."""
+        quote, delimiter, escape = re.escape(self.quote), re.escape(self.delimiter), re.escape(self.escape)
+        inner = rf"(?:[^{quote}{escape}]|{quote}{quote}|{escape}.)*" if escape else f"(?:[^{quote}]|{quote}{quote})*"
+        plain = f"[^{quote}{delimiter}]*" if len(self.delimiter) == 1 else f"(?:(?!{delimiter})[^{quote}])*"
+        opening = f" *{quote}" if self.skip_space else quote
+        cell = f"(?:{opening}{inner}{quote}|{plain})"
+        return re.compile(f"{cell}(?:{delimiter}{cell})*", re.DOTALL)
+
+    def is_plain(self, text: str) -> bool:
+        """Whether nothing in ``text`` is quoted or escaped."""
+        return not (self.quote and self.quote in text) and not (self.escape and self.escape in text)
 
 
-def detect(lines: list[str], asked: str = "") -> Dialect:
-    """The delimiter under which most lines have the same number of cells, and that number.
-
-    A file in which no delimiter is consistent is one column wide. ``asked`` is the delimiter if the caller knows it.
-    """
-    sample = [line for line in lines[:_SAMPLE_LINES] if line.strip()]
-    if asked:
-        return Dialect(asked, _modal_width(sample, asked)[0])
-    best, best_score = Dialect(",", 1), 0.0
-    for rank, delimiter in enumerate(_DELIMITERS):
-        width, share = _modal_width(sample, delimiter)
-        if width < 2:
-            continue
-        # A colon or tilde also occurs inside times and prose: ask more of the late ones.
-        needed = 0.5 if rank < 4 else 0.9
-        score = share * (1 + min(width, 20) / 20) - rank * 0.02
-        if share >= needed and score > best_score and not (delimiter == ":" and _looks_like_times(sample)):
-            best, best_score = Dialect(delimiter, width), score
-    return best if best_score else _weak_dialect(sample)
-
-
-def split_record(text: str, delimiter: str) -> tuple[list[str], bool]:
+def split_record(text: str, dialect: Dialect) -> tuple[list[str], bool]:
     """Cells of one record, and whether its quoting is well formed and closed.
 
     A quote opens a cell only at its start and closes it only before a delimiter or the end; every other quote
     is an ordinary character. From an unclosed quote on, cells are split as if nothing were quoted, and False.
     """
-    if '"' not in text:
+    delimiter = dialect.delimiter
+    if dialect.is_plain(text):
         return text.split(delimiter), True
     cells: list[str] = []
     position, end = 0, len(text)
     while position <= end:
-        if text[position : position + 1] == '"':
-            close = _closing_quote(text, position + 1, delimiter)
+        opening = _opening_quote(text, position, dialect)
+        if opening >= 0:
+            close = _closing_quote(text, opening + 1, dialect)
             if close < 0:
                 return cells + text[position:].split(delimiter), False
-            cells.append(text[position + 1 : close].replace('""', '"'))
-            position = close + 2
+            cells.append(unquoted(text[opening + 1 : close], dialect))
+            position = close + 1 + len(delimiter)
         else:
-            stop = text.find(delimiter, position)
-            stop = end if stop < 0 else stop
-            cells.append(text[position:stop])
-            position = stop + 1
+            stop = _next_delimiter(text, position, dialect)
+            cells.append(_unescaped(text[position:stop], dialect))
+            position = stop + len(delimiter)
     return cells, True
 
 
-def _closing_quote(text: str, start: int, delimiter: str) -> int:
+def unquoted(inner: str, dialect: Dialect) -> str:
+    """The text between two quotes, with what is doubled or escaped in it restored."""
+    quote = dialect.quote
+    if not dialect.escape:
+        return inner.replace(quote + quote, quote)
+    return _unescaped(inner, dialect)
+
+
+def _unescaped(text: str, dialect: Dialect) -> str:
+    if not dialect.escape or dialect.escape not in text:
+        return text
+    meant = re.escape(dialect.quote + dialect.delimiter + dialect.escape)
+    return re.sub(re.escape(dialect.escape) + f"([{meant}\n])", r"\1", text)
+
+
+def _next_delimiter(text: str, position: int, dialect: Dialect) -> int:
+    while (stop := text.find(dialect.delimiter, position)) >= 0:
+        if not _is_escaped(text, stop, dialect.escape):
+            return stop
+        position = stop + 1
+    return len(text)
+
+
+def _opening_quote(text: str, position: int, dialect: Dialect) -> int:
+    """Index of the quote that opens the cell at ``position``, or -1 if it is not quoted."""
+    if not dialect.quote:
+        return -1
+    while dialect.skip_space and text.startswith(" ", position):
+        position += 1
+    return position if text.startswith(dialect.quote, position) else -1
+
+
+def _closing_quote(text: str, start: int, dialect: Dialect) -> int:
     """Index of the quote that closes a cell opened before ``start``, or -1."""
-    position = start
-    while (position := text.find('"', position)) >= 0:
-        following = text[position + 1 : position + 2]
-        if following == '"':
+    quote, position = dialect.quote, start
+    while (position := text.find(quote, position)) >= 0:
+        after = position + 1
+        if _is_escaped(text, position, dialect.escape, start):
+            position = after
+        elif text.startswith(quote, after):
             position += 2
-        elif following in ("", delimiter):
+        elif after == len(text) or text.startswith(dialect.delimiter, after):
             return position
         else:
-            position += 1
+            position = after
     return -1
 
 
-def _modal_width(lines: list[str], delimiter: str) -> tuple[int, float]:
-    """The most common number of cells a line (more than one if any) and the share of lines that have it."""
-    widths = Counter(_loose_width(line, delimiter) for line in lines)
-    wide = {width: count for width, count in widths.items() if width > 1}
-    if not wide:
-        return 1, 1.0
-    width = max(wide, key=lambda w: (wide[w], w))
-    return width, wide[width] / len(lines)
-
-
-def _loose_width(line: str, delimiter: str) -> int:
-    return len(split_record(line, delimiter)[0])
-
-
-def _weak_dialect(lines: list[str]) -> Dialect:
-    """No delimiter holds for half of the lines: take the one that at least a fifth agree on, else one column."""
-    for delimiter in _DELIMITERS[:4]:
-        width, share = _modal_width(lines, delimiter)
-        if width > 2 and share >= 0.2:
-            return Dialect(delimiter, width)
-    return Dialect(",", 1)
-
-
-def _looks_like_times(lines: list[str]) -> bool:
-    return sum(1 for line in lines if any(part.isdigit() for part in line.split(":"))) > len(lines) / 2
+def _is_escaped(text: str, position: int, escape: str, start: int = 0) -> bool:
+    """Whether an odd number of escapes stands right before ``position``."""
+    if not escape:
+        return False
+    first = position
+    while first > start and text[first - 1] == escape:
+        first -= 1
+    return (position - first) % 2 == 1

@@ -50,6 +50,14 @@ class InvariantError(Exception):
     """Cells went in that did not come out: a bug in Tablemill, never the user's fault."""
 
 
+def encrypted() -> TableError:
+    """The error for a workbook with a password."""
+    return TableError(
+        ErrorCode.FILE_ENCRYPTED,
+        "The workbook is protected by a password; remove the password in the spreadsheet program and upload again.",
+    )
+
+
 def limit_exceeded(limit: str, allowed: int, found: int | str, advice: str) -> TableError:
     """A LIMIT_EXCEEDED error that names the limit, what was found and what to do."""
     return TableError(

@@ -20,6 +20,7 @@ class WarningCode(StrEnum):
     BLANK_ROWS = "BLANK_ROWS"
     RAGGED_ROWS = "RAGGED_ROWS"
     UNCLOSED_QUOTE = "UNCLOSED_QUOTE"
+    OTHER_DELIMITER = "OTHER_DELIMITER"
     CELL_TOO_LONG = "CELL_TOO_LONG"
     MERGED_FILLED = "MERGED_FILLED"
     MERGED_ACROSS = "MERGED_ACROSS"
@@ -92,8 +93,12 @@ _MESSAGES: dict[WarningCode, tuple[str, str]] = {
         "有 {count} 行的单元格数不是 {width}；不足的已补空，多出的单元格保存在 rejects.parquet 中。",
     ),
     WarningCode.UNCLOSED_QUOTE: (
-        "{count} row(s) open a quote that never closes; the quote was kept as an ordinary character.",
-        "有 {count} 行的引号没有闭合，引号已作为普通字符保留。",
+        "{count} row(s) have a quote that does not pair up; it was kept as an ordinary character.",
+        "有 {count} 行的引号不成对，已作为普通字符保留。",
+    ),
+    WarningCode.OTHER_DELIMITER: (
+        "{count} row(s) separate their cells by another delimiter than the table; they were read by that.",
+        "有 {count} 行使用了与全表不同的分隔符，已按其自身的分隔符读取。",
     ),
     WarningCode.CELL_TOO_LONG: (
         "{count} cell(s) of {column} are longer than {limit} characters; they are whole in rejects.parquet.",

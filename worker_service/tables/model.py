@@ -11,6 +11,7 @@ MAX_SAMPLES = 5
 
 Stage = Literal["triage", "read", "clean", "profile", "write"]
 Unit = Literal["bytes", "rows", "columns"]
+Origin = Literal["given", "declared", "detected"]
 DType = Literal["string", "int64", "float64", "bool", "date", "timestamp"]
 
 
@@ -22,7 +23,9 @@ class Limits:
     max_columns: int = 4_096
     max_cells: int = 2_000_000_000
     max_cell_chars: int = 1_000_000  # a longer cell goes to rejects.parquet whole
-    max_uncompressed_bytes: int = 4 * 1024**3  # all parts of a workbook together, inflated
+    max_uncompressed_bytes: int = 4 * 1024**3  # of a packed file, or of all parts of a workbook together
+    max_inflation: int = 200  # times its packed size, for what is larger than free_inflated_bytes
+    free_inflated_bytes: int = 64 * 1024**2
     max_eager_cells: int = 20_000_000  # a larger sheet is streamed instead of loaded at once
     row_group_rows: int = 131_072
 
@@ -52,7 +55,7 @@ class ReadChoice:
 
     name: str
     value: str
-    origin: Literal["given", "declared", "detected"]
+    origin: Origin
     confidence: float = 1.0
 
 

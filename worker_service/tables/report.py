@@ -127,6 +127,7 @@ def _repair_warnings(grid: CsvGrid) -> list[TableWarning]:
     for code, tally, details in (
         (WarningCode.RAGGED_ROWS, grid.repairs.ragged, {"width": grid.width}),
         (WarningCode.UNCLOSED_QUOTE, grid.repairs.unclosed, {}),
+        (WarningCode.OTHER_DELIMITER, grid.repairs.other_delimiter, {}),
         (WarningCode.ENCODING_ERRORS, grid.repairs.bad_bytes, {"encoding": grid.file.encoding.name}),
     ):
         if tally.count:

@@ -40,7 +40,7 @@ def _below_small_block(grid: Head, filled: list[int], start: int) -> int | None:
     rest = [index for index in range(below, len(filled)) if filled[index]]
     end = next((place for place, index in enumerate(rest) if place and _is_gap(grid, filled, index)), len(rest))
     block, table = [filled[i] for i in range(start, gap) if filled[i]], rest[:end]
-    if len(table) < 2 * len(block) or max(filled[index] for index in table) < max(block):
+    if not block or len(table) < 2 * len(block) or max(filled[index] for index in table) < max(block):
         return None
     return below if score([grid.head[index] for index in table]) > 0 else None
 

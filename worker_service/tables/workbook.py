@@ -1,17 +1,14 @@
-"""Opens a workbook of any supported format as one grid, with what its sheet hides as warnings."""
+"""Opens an xlsx workbook as one grid, with what its sheet hides as warnings."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import fastexcel
-from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
-
 from .errors import ErrorCode, TableError, limit_exceeded
 from .grid import Grid, Irregular
 from .messages import WarningCode
 from .model import Limits, ReadOptions, TableWarning, warning
-from .sheet_grid import SheetGrid, StreamGrid, load, native_merges
+from .sheet_grid import SheetGrid, StreamGrid, load
 from .xlsx_package import Package, Sheet
 from .xlsx_scan import SheetScan, scan
 from .xlsx_shared import check_unfolded
@@ -39,50 +36,24 @@ def open_xlsx(path: Path, wanted: ReadOptions, limits: Limits, folder: Path, on_
     with Package(path, limits) as package:
         book = package.workbook()
         sheet, found = None, SheetScan()
-        for sheet in _candidates(book.sheets, wanted):
+        for sheet in candidates(book.sheets, wanted):
             found = scan(package, sheet.part, book.styles, on_bytes)
             if found.value_cells or not found.regular:
                 break
         if sheet is None or (found.regular and not found.value_cells):
-            raise _no_cells()
+            raise no_cells()
         if book.shared_strings:
             check_unfolded(package, book.shared_strings, sheet.part, found.shared_cells, limits)
-    _check_bounds(found, sheet.name, limits)
+    check_bounds(found, sheet.name, limits)
     if book.strict:
         path = as_transitional(path, folder / "transitional.xlsx")
     grid = _grid(path, sheet.name, found, limits, date1904=book.date1904)
     others = [other.name for other in book.sheets if other.name != sheet.name]
-    told = [*_other_sheets(others), *_hidden(found, sheet.name)]
+    told = [*other_sheets(others), *hidden_warnings(found, sheet.name)]
     return Opened(grid, sheet.name, book.date1904, told, found.long_numbers)
 
 
-def open_native(path: Path, wanted: ReadOptions) -> Opened:
-    """Open a sheet of an xls, xlsb or ods workbook; errors as open_xlsx."""
-    try:
-        book = CalamineWorkbook.from_path(path)
-        sheets = [
-            Sheet(meta.name, "", index, meta.visible == SheetVisibleEnum.Visible)
-            for index, meta in enumerate(book.sheets_metadata)
-        ]
-        for sheet in _candidates(sheets, wanted):
-            if book.get_sheet_by_name(sheet.name).total_height:
-                grid = load(path, sheet.name, date1904=False, patches=[], expected_width=None)
-                grid.merges = native_merges(path, sheet.name)
-                others = [other.name for other in sheets if other.name != sheet.name]
-                return Opened(grid, sheet.name, warnings=_other_sheets(others))
-    except (CalamineError, fastexcel.FastExcelError, Irregular, OSError) as error:
-        if "assword" in str(error):
-            raise TableError(
-                ErrorCode.FILE_ENCRYPTED,
-                "The workbook is protected by a password; remove the password and upload again.",
-            ) from error
-        raise TableError(
-            ErrorCode.FILE_CORRUPT, "The workbook cannot be read; open it, save it as .xlsx and upload the copy."
-        ) from error
-    raise _no_cells()
-
-
-def _candidates(sheets: list[Sheet], wanted: ReadOptions) -> list[Sheet]:
+def candidates(sheets: list[Sheet], wanted: ReadOptions) -> list[Sheet]:
     """The sheets to try in order: the one asked for, or the visible ones before the hidden ones."""
     if wanted.sheet_number:
         asked = f"sheet number {wanted.sheet_number}"
@@ -103,7 +74,7 @@ def _candidates(sheets: list[Sheet], wanted: ReadOptions) -> list[Sheet]:
     return chosen
 
 
-def _check_bounds(found: SheetScan, sheet: str, limits: Limits) -> None:
+def check_bounds(found: SheetScan, sheet: str, limits: Limits) -> None:
     """One stray cell in the last corner makes native readers reserve the whole rectangle: refuse it here."""
     columns = found.last_column + 1
     if columns > limits.max_columns:
@@ -141,13 +112,15 @@ def _nonempty(grid: SheetGrid) -> int:
     return sum(len(column) - column.null_count for column in grid.columns)
 
 
-def _other_sheets(names: list[str]) -> list[TableWarning]:
+def other_sheets(names: list[str]) -> list[TableWarning]:
+    """A warning that names the sheets that were left, if there are any."""
     if not names:
         return []
     return [warning(WarningCode.OTHER_SHEETS, count=len(names), names=", ".join(names))]
 
 
-def _hidden(found: SheetScan, sheet: str) -> list[TableWarning]:
+def hidden_warnings(found: SheetScan, sheet: str) -> list[TableWarning]:
+    """What a sheet hides."""
     told = []
     for code, tally in (
         (WarningCode.HIDDEN_ROWS, found.hidden_rows),
@@ -160,5 +133,6 @@ def _hidden(found: SheetScan, sheet: str) -> list[TableWarning]:
     return told
 
 
-def _no_cells() -> TableError:
+def no_cells() -> TableError:
+    """The error for a workbook without a cell."""
     return TableError(ErrorCode.EMPTY_FILE, "No sheet of the workbook holds a cell; upload one with data.")

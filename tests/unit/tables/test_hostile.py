@@ -1,14 +1,19 @@
 """Files that are not what they seem: a clear error, never a crash, a hang or an empty success."""
 
-import gzip
+import contextlib
 import io
+import pickle
 import random
 import zipfile
+from functools import cache
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from worker_service.tables import ErrorCode, Limits, TableError
 
+from .hostile import FILES, WHOLE, Hostile
 from .support import Converter, raw_workbook, shared_text_workbook, workbook
 
 PLAIN = workbook([["a", "b"], [1, 2]])
@@ -34,10 +39,9 @@ def test_workbook_without_cells(run: Converter) -> None:
     [
         (b"\x89PNG\r\n\x1a\n" + bytes(64), "png"),
         (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "pdf"),
-        (gzip.compress(b"a,b\n1,2\n", mtime=0), "gzip"),
-        (b"PAR1" + bytes(64) + b"PAR1", "parquet"),
+        (pickle.dumps({"a": 1}), "pickle"),
+        (b"{\\rtf1 text}", "rtf"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "ole2"),
-        (b"<!DOCTYPE html><html><table><tr><td>1</td></tr></table></html>", "html"),
         (b'<?xml version="1.0"?><Workbook/>', "xml"),
     ],
 )
@@ -130,3 +134,53 @@ def test_errors_say_what_and_how_to_fix(run: Converter) -> None:
         message = refused(run, data).message
         assert message.endswith(".")
         assert len(message) > 30
+
+
+@pytest.mark.parametrize("hostile", FILES, ids=lambda hostile: hostile.name)
+def test_hostile_files_get_what_they_deserve(run: Converter, hostile: Hostile) -> None:
+    code = error = None
+    try:
+        run(hostile.make(), hostile.file_name, limits=hostile.limits)
+    except TableError as caught:
+        code, error = caught.code, caught
+    assert code in hostile.codes
+    if error is not None:
+        assert error.message.endswith(".")
+        assert (error.code == ErrorCode.LIMIT_EXCEEDED) == ("limit" in error.metadata)
+
+
+@cache
+def whole(name: str) -> bytes:
+    """Made once: some writers note the time."""
+    return WHOLE[name]()
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_files_are_read(run: Converter, name: str) -> None:
+    assert run(whole(name), name).report.row_count > 0
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damaged_files_never_end_in_anything_untyped(run: Converter, name: str, data: st.DataObject) -> None:
+    broken = bytearray(whole(name))
+    for _ in range(data.draw(st.integers(1, 8))):
+        place = data.draw(st.integers(0, len(broken) - 1))
+        match data.draw(st.sampled_from(["set", "cut", "insert"])):
+            case "set":
+                broken[place] = data.draw(st.integers(0, 255))
+            case "cut":
+                del broken[place : place + data.draw(st.integers(1, 64))]
+            case "insert":
+                broken[place:place] = data.draw(st.binary(min_size=1, max_size=8))
+        if not broken:
+            break
+    with contextlib.suppress(TableError):
+        run(bytes(broken), name, limits=Limits(max_eager_cells=1_000_000))
+
+
+@pytest.mark.parametrize("name", [*WHOLE, "t.tsv", "t.txt"])
+def test_random_bytes_under_any_name_are_no_table(run: Converter, name: str) -> None:
+    for seed in range(5):
+        assert refused(run, random.Random(seed).randbytes(20_000), name).code == ErrorCode.FILE_FORMAT_UNSUPPORTED

@@ -13,6 +13,7 @@ import pyarrow.csv
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from worker_service.tables import WarningCode
 from worker_service.tables.nulls import ALWAYS, ERROR_CODES, IN_TYPED_COLUMNS
 
 from .support import Converter, Result, workbook
@@ -58,6 +59,9 @@ def check(result: Result, header: list[str], rows: list[list[str]]) -> None:
         assert len(result.columns[column.name]) == report.row_count
     cells = sum(1 for row in [header, *rows] for cell in row if cell)
     in_header = sum(1 for cell in header if cell) if next(iter(result.columns)) == header[0] else 0
+    if WarningCode.HEADER_JOINED in result.codes():
+        joined = result.warning_rows(WarningCode.HEADER_JOINED)
+        in_header = sum(1 for row in joined for cell in [header, *rows][row - 1] if cell)
     outside = sum(1 for reject in result.rejects if reject["reason"] != "CELL_TOO_LONG")
     assert cells == in_header + outside + sum(column.source_nonempty for column in report.columns)
 
