@@ -48,6 +48,22 @@ class _Connection(AsyncConnection[DictRow]):
             raise OperationalError("the server fell silent") from None
 
 
+class _Pool(AsyncConnectionPool[Connection]):
+    """A pool that heeds cancellation also at the moment in which it hands out a connection.
+
+    Without this a task that is cancelled just then goes on as if nothing had happened.
+    """
+
+    async def getconn(self, timeout: float | None = None) -> Connection:  # noqa: ASYNC109  # the name it has
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
+        connection = await super().getconn(timeout)
+        if task and task.cancelling() > cancelled_before:
+            await self.putconn(connection)
+            raise asyncio.CancelledError
+        return connection
+
+
 async def connect(url: str, application: str) -> Connection:
     """Open one connection outside any pool, for LISTEN and NOTIFY.
 
@@ -68,7 +84,7 @@ async def connect(url: str, application: str) -> Connection:
 
 def make_pool(url: str, application: str, *, max_size: int) -> Pool:
     """Return a pool that is not yet open: use it with `async with`."""
-    return AsyncConnectionPool(
+    return _Pool(
         url,
         connection_class=_Connection,
         kwargs={

@@ -69,10 +69,9 @@ class StartingStates:
         async for page in self._changes.open_pages(owner, targets.every):
             self._publish(page)
             yield page
-        if targets.since is None:
-            return
-        # A horizon that is yet to come is one of another history of the database, as before a restore.
-        since = targets.since if targets.since <= horizon else 0
+        since = horizon if targets.since is None else targets.since
+        if since > horizon:
+            since = 0  # it is one of another history of the database, as before a restore
         async for page in self._changes.ended_pages(owner, targets.every, since):
             self._publish(job for job in page if not ended_before(job, horizon))
             yield page

@@ -571,7 +571,9 @@ class WatchFilter(_message.Message):
     STATES_FIELD_NUMBER: _builtins.int
     INCLUDE_ENDED_FIELD_NUMBER: _builtins.int
     include_ended: _builtins.bool
-    """Without a `resume_token`: begin with jobs that ended before, too. They may be many."""
+    """Without a `resume_token`: begin with all jobs that ended before, too, which may be many; else only some that
+    ended a moment ago are told.
+    """
     @_builtins.property
     def queues(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Jobs of these queues; none means all. At most 100."""

@@ -70,6 +70,7 @@ class Client:
         self.reads = asyncio.Event()
         self.reads.set()
         self.token = ""
+        self.begun_at: int | None = None
         self.end: Exception | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -77,11 +78,8 @@ class Client:
         """Return what to ask for now: what is not done, from where it stands."""
         open_ids = [job_id for job_id in self._targets.after_versions if not self.done(job_id)]
         versions = {job_id: self.told[job_id].version if job_id in self.told else 0 for job_id in open_ids}
-        targets = replace(self._targets, after_versions=versions)
-        if self.token:
-            asked = pb.WatchStatusRequest(targets=[pb.WatchTarget(all=pb.WatchFilter())], resume_token=self.token)
-            targets = replace(targets, since=targets_of(asked).since)
-        return targets
+        since = horizon_of(self.token) if self.token else self._targets.since
+        return replace(self._targets, after_versions=versions, since=since)
 
     def wants(self, row: Mapping[str, object]) -> bool:
         """Return whether a row of the jobs table is among what it asked for."""
@@ -91,6 +89,14 @@ class Client:
             or row["record_id"] in self._targets.record_ids
             or (every is not None and (every.queues is None or row["queue"] in every.queues))
         )
+
+    @property
+    def all_of_history(self) -> bool:
+        """Whether it asked for what ended before."""
+        return self._targets.since == 0 or bool(self._targets.record_ids)
+
+    def named(self, job_id: UUID) -> bool:
+        return job_id in self._targets.after_versions
 
     def done(self, job_id: UUID) -> bool:
         return job_id in self.told and self.told[job_id].done
@@ -147,8 +153,18 @@ class Client:
             self.told[job_id] = job
         if message.resume_token:
             self.token = message.resume_token
+            if self.begun_at is None:
+                self.begun_at = horizon_of(self.token)
         if message.synced:
             self.synced.set()
+
+
+def horizon_of(token: str) -> int:
+    """Return where a token stands."""
+    asked = pb.WatchStatusRequest(targets=[pb.WatchTarget(all=pb.WatchFilter())], resume_token=token)
+    since = targets_of(asked).since
+    assert since is not None
+    return since
 
 
 async def until_true(holds: Callable[[], object]) -> None:
