@@ -6,14 +6,14 @@ and resumable uploads, compose, delete and list.
 
 import base64
 import json
-from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import google_crc32c
 
+from ingest_service.upload.checksum import joined
+
 _READ_BYTES = 256 << 10
-_POLYNOMIAL = 0x82F63B78
 _objects: dict[str, tuple[int, int]] = {}
 
 
@@ -38,7 +38,7 @@ class NullStore(BaseHTTPRequestHandler):
             _objects[name] = (0, 0)
             for source in sources:
                 size_bytes, crc32c = _objects[source]
-                _objects[name] = (_objects[name][0] + size_bytes, _joined(*_objects[name], crc32c, size_bytes))
+                _objects[name] = (_objects[name][0] + size_bytes, joined(_objects[name][1], crc32c, size_bytes))
             self._answer(_object(name))
 
     def do_PUT(self) -> None:
@@ -99,33 +99,6 @@ def _object(name: str) -> dict[str, object]:
     size_bytes, crc32c = _objects[name]
     checksum = base64.b64encode(crc32c.to_bytes(4, "big")).decode()
     return {"name": name, "bucket": "null", "size": str(size_bytes), "crc32c": checksum, "generation": "1"}
-
-
-def _joined(size_bytes: int, crc32c: int, more_crc32c: int, more_bytes: int) -> int:
-    """Return the CRC32C of one object followed by another; see crc32_combine in zlib for the idea."""
-    del size_bytes
-    return _times(_power_of_x8(more_bytes), crc32c) ^ more_crc32c
-
-
-def _times(a: int, b: int) -> int:
-    product = 0
-    for bit in range(31, -1, -1):
-        if a >> bit & 1:
-            product ^= b
-        b = b >> 1 ^ (_POLYNOMIAL if b & 1 else 0)
-    return product
-
-
-@cache
-def _power_of_x8(count: int) -> int:
-    """Return x to the power of 8 times `count`, modulo the polynomial."""
-    power, square = 1 << 31, 1 << 23
-    while count:
-        if count & 1:
-            power = _times(square, power)
-        square = _times(square, square)
-        count >>= 1
-    return power
 
 
 if __name__ == "__main__":

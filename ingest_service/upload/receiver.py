@@ -113,11 +113,12 @@ class UploadReceiver:
         while isinstance(part := await stream.chunk_or_finish(), pb.UploadChunk):
             data = part.data  # each access makes a copy
             stream.check_pace(len(data))
-            self._check_chunk(part, data, upload, writer)
+            crc32c = google_crc32c.value(data)
+            self._check_chunk(part, data, crc32c, upload, writer)
             if writer.received_bytes < SNIFF_BYTES:
                 start += data[:SNIFF_BYTES]
                 check_content(start)
-            await writer.write(data)
+            await writer.write(data, crc32c)
             telemetry.UPLOAD_BYTES.inc(len(data))
         if part.size_bytes != writer.received_bytes:
             raise _size_mismatch(f"finish says {part.size_bytes} bytes", writer)
@@ -127,7 +128,9 @@ class UploadReceiver:
             raise DataLoss("FILE_CRC_MISMATCH", "the file's CRC32C differs from that of the bytes received")
         await stream.end()
 
-    def _check_chunk(self, chunk: pb.UploadChunk, data: bytes, upload: Upload, writer: SegmentWriter) -> None:
+    def _check_chunk(
+        self, chunk: pb.UploadChunk, data: bytes, crc32c: int, upload: Upload, writer: SegmentWriter
+    ) -> None:
         if not 1 <= len(data) <= _MAX_CHUNK_BYTES:
             raise InvalidArgument("FIELD_INVALID", "chunk.data: must be 1 byte to 2 MiB", {"field": "chunk.data"})
         if chunk.offset != writer.received_bytes:
@@ -136,7 +139,7 @@ class UploadReceiver:
                 f"chunk.offset is {chunk.offset}, expected {writer.received_bytes}",
                 {"expected_offset": str(writer.received_bytes)},
             )
-        if chunk.HasField("crc32c") and chunk.crc32c != google_crc32c.value(data):
+        if chunk.HasField("crc32c") and chunk.crc32c != crc32c:
             raise Aborted("CHUNK_CRC_MISMATCH", f"the chunk at {chunk.offset} arrived changed; resume the upload")
         self._check_size(upload, writer.received_bytes + len(data))
 

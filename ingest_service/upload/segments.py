@@ -3,14 +3,13 @@
 A segment counts once the manifest row names it, a fifth of a second after it is stored at the latest as long as more
 come. At most one segment is being filled and two are on their way to the store, whatever the size of the file: that
 bounds memory to three segments (12 MiB) and a few messages an upload, and a writer that is slower than its client
-holds the client back. The bytes are kept as they came, in pieces, and not copied.
+holds the client back. The bytes are kept as they came, in pieces, neither copied nor summed again.
 """
 
 import asyncio
 from collections import deque
 
-import google_crc32c
-
+from ingest_service.upload.checksum import joined
 from shared.errors import DataLoss
 from shared.records.uploads import Upload, Uploads
 from shared.storage import ObjectInfo, ObjectStore
@@ -36,16 +35,25 @@ class SegmentWriter:
         self._names = list(upload.segments)
         self._sent = self._uncommitted = 0
         self._committed_at_s = 0.0
+        self._filled_crc32c = 0
+        self._crc32c_before = upload.committed_crc32c
         self.received_bytes = upload.committed_bytes
-        self.crc32c = upload.committed_crc32c
 
-    async def write(self, data: bytes) -> None:
-        """Take `data`; returns once there is room for more. Raises StoreError, EpochLost."""
+    @property
+    def crc32c(self) -> int:
+        """The checksum of everything received."""
+        return joined(self._crc32c_before, self._filled_crc32c, self._filled_bytes)
+
+    async def write(self, data: bytes, crc32c: int) -> None:
+        """Take `data`, whose checksum is `crc32c`; returns once there is room for more.
+
+        Raises StoreError, EpochLost.
+        """
         if self._filled_bytes + len(data) > SEGMENT_BYTES:
             await self._send()
         self._keep(data)
         self._filled_bytes += len(data)
-        self.crc32c = google_crc32c.extend(self.crc32c, data)
+        self._filled_crc32c = joined(self._filled_crc32c, crc32c, len(data))
         self.received_bytes += len(data)
 
     async def seal(self, name: str) -> ObjectInfo:
@@ -98,15 +106,21 @@ class SegmentWriter:
         before = self._in_flight[-1] if self._in_flight else None
         offset_bytes = self.received_bytes - self._filled_bytes
         self._sent += 1
-        segment = self._store_segment(offset_bytes, self._take(), self.crc32c, before)
+        crc32c, self._crc32c_before = self._filled_crc32c, self.crc32c
+        segment = self._store_segment(offset_bytes, self._take(), crc32c, self._crc32c_before, before)
         self._in_flight.append(asyncio.create_task(segment))
-        self._filled_bytes = 0
+        self._filled_bytes = self._filled_crc32c = 0
 
     async def _store_segment(
-        self, offset_bytes: int, pieces: list[bytes], end_crc32c: int, before: asyncio.Task[None] | None
+        self,
+        offset_bytes: int,
+        pieces: list[bytes],
+        crc32c: int,
+        end_crc32c: int,
+        before: asyncio.Task[None] | None,
     ) -> None:
         number, end_bytes = self._sent, offset_bytes + sum(map(len, pieces))
-        name = await self._store.put_part(self._base, offset_bytes, pieces)
+        name = await self._store.put_part(self._base, offset_bytes, pieces, crc32c)
         if before is not None:
             await before  # the manifest grows in order
         self._names.append(name)

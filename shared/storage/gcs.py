@@ -5,12 +5,10 @@ import base64
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-import google_crc32c
 import requests
 from google.api_core.exceptions import GoogleAPIError, NotFound, PreconditionFailed, from_http_response
 from google.auth.credentials import AnonymousCredentials
@@ -80,10 +78,10 @@ class GcsStore:
         checksum = _encode_crc32c(crc32c)
         await self._run(self._put, name, _Body({"name": name, "crc32c": checksum}, pieces), checksum)
 
-    async def put_part(self, base: str, offset_bytes: int, pieces: Sequence[bytes]) -> str:
+    async def put_part(self, base: str, offset_bytes: int, pieces: Sequence[bytes], crc32c: int) -> str:
         """Store the joined `pieces` as an object of its own."""
         name = part_name(base, offset_bytes, sum(map(len, pieces)))
-        await self.put(name, pieces, reduce(google_crc32c.extend, pieces, 0))
+        await self.put(name, pieces, crc32c)
         return name
 
     async def put_file(self, name: str, path: Path) -> ObjectInfo:

@@ -48,8 +48,10 @@ class ObjectStore(Protocol):
         Writing the same bytes to the same name again is fine. Raises ObjectDiffers otherwise.
         """
 
-    async def put_part(self, base: str, offset_bytes: int, pieces: Sequence[bytes]) -> str:
-        """Store the joined `pieces` as the part of a file that begins at `offset_bytes`; durable on return.
+    async def put_part(self, base: str, offset_bytes: int, pieces: Sequence[bytes], crc32c: int) -> str:
+        """Store the joined `pieces`, whose checksum is `crc32c`, as a part of a file; durable on return.
+
+        The part begins at `offset_bytes` of the file.
 
         Returns the part's name, for `compose` and `delete`. Only one writer may use `base`.
         """

@@ -29,7 +29,7 @@ async def _put(store: ObjectStore, name: str, data: bytes) -> None:
 
 
 async def _put_part(store: ObjectStore, base: str, offset: int, data: bytes) -> str:
-    return await store.put_part(base, offset, [data[:3], data[3:]])
+    return await store.put_part(base, offset, [data[:3], data[3:]], google_crc32c.value(data))
 
 
 async def _names(store: ObjectStore, prefix: str) -> list[str]:

@@ -90,7 +90,7 @@ async def house(database_url: str, store_url: str) -> AsyncIterator[House]:
 async def test_abandoned_uploads_go_with_their_segments(house: House) -> None:
     kept, gone = [await house.uploads.begin("o", UploadHeader(uuid4(), "a.csv", None, {}, {}, None)) for _ in range(2)]
     for upload in (kept, gone):
-        part = await house.store.put_part(f"uploads/{upload.upload_id}-1", 0, [b"xy"])
+        part = await house.store.put_part(f"uploads/{upload.upload_id}-1", 0, [b"xy"], google_crc32c.value(b"xy"))
         await house.uploads.commit_segments(upload, [part], 2, google_crc32c.value(b"xy"))
     house.database.execute("UPDATE uploads SET expires_at = now() WHERE upload_id = %s", [gone.upload_id])
     assert await house.sweep()
