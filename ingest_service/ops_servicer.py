@@ -68,7 +68,8 @@ class OpsServicer(ops_service_pb2_grpc.OpsServiceServicer):
 
     async def RetryJob(self, request: pb.RetryJobRequest, context: Any) -> pb.RetryJobResponse:  # noqa: D102, N802
         job_id = fields.uuid_field("job_id", request.job_id)
-        job = await self._operations.retry(owner_of(context), job_id, attempts=self._attempts)
+        version = fields.not_negative("version", request.version)
+        job = await self._operations.retry(owner_of(context), job_id, attempts=self._attempts, version=version)
         self._notifier.changed([job.job_id])
         self._notifier.ready([job.queue])
         return pb.RetryJobResponse(job=messages.job_message(job))

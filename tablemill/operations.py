@@ -58,9 +58,14 @@ class Operations:
         """
         return (await answer_of(self._ops.CancelJob(ops_service_pb2.CancelJobRequest(job_id=job_id)))).job
 
-    async def retry(self, job_id: str) -> Job:
-        """Give a failed or cancelled job a fresh set of attempts. Raises NotFoundError and RefusedError."""
-        return (await answer_of(self._ops.RetryJob(ops_service_pb2.RetryJobRequest(job_id=job_id)))).job
+    async def retry(self, job_id: str, *, version: int = 0) -> Job:
+        """Give a failed or cancelled job a fresh set of attempts. Raises NotFoundError and RefusedError.
+
+        With the `version` of the job as it was read this may be repeated: a job that has changed since is returned as
+        it is.
+        """
+        request = ops_service_pb2.RetryJobRequest(job_id=job_id, version=version)
+        return (await answer_of(self._ops.RetryJob(request))).job
 
 
 class WorkerClient:

@@ -17,6 +17,7 @@ from shared.jobs.queue import JobQueue
 from worker_service.outages import OUTAGE, pause_for_outage
 
 _DEAF_POLL_S = 2.0
+_REST = 9  # times as long as a look took, at least: beside a long transaction it may take seconds
 _HERD_S = 0.05  # workers that wait for the same moment come this much apart
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ logger = logging.getLogger(__name__)
 class Maintenance:
     """Run `run()` beside the worker. `on_ready` is called with the queues that are seen to have work.
 
-    It looks every `poll_s` while `listening` is set, every 2 seconds while it is not.
+    It looks every `poll_s` while `listening` is set, every 2 seconds while it is not; and it looks no more often than a
+    tenth of the time goes into it, unless somebody asks.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class Maintenance:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        failures = 0
+        clock, failures = asyncio.get_running_loop().time, 0
         while True:
             self._wanted_s = math.inf  # before the look: what is asked for during it leads to another one
+            began_s = clock()
             try:
                 due_s = await self._look()
                 failures = 0
@@ -69,7 +72,7 @@ class Maintenance:
             wait_s = random.uniform(1.0, 1.2) * self._poll_s  # noqa: S311  # spreads load, guards no secret
             if due_s is not None:
                 wait_s = min(wait_s, max(due_s, 0) + random.uniform(0, _HERD_S))  # noqa: S311  # as above
-            await self._wait(wait_s)
+            await self._wait(max(wait_s, _REST * (clock() - began_s)))
 
     async def _look(self) -> float | None:
         outlook = await self._queue.outlook()

@@ -130,7 +130,8 @@ _RETRY: LiteralString = (
         max_attempts = found.attempt + %(attempts)s, crash_count = 0, cancel_requested = false,
         ended_at = NULL, updated_at = clock_timestamp(), version = jobs.version + 1
     FROM found
-    WHERE jobs.job_id = found.job_id AND found.state IN ('failed', 'cancelled')"""
+    WHERE jobs.job_id = found.job_id AND found.state IN ('failed', 'cancelled')
+      AND (%(version)s::bigint = 0 OR found.version <= %(version)s)"""
     + _ANSWER
 )
 
@@ -211,13 +212,14 @@ class Operations:
             raise _wrong_state(job, "cannot be cancelled any more")
         return job
 
-    async def retry(self, owner: str, job_id: UUID, *, attempts: int) -> Job:
+    async def retry(self, owner: str, job_id: UUID, *, attempts: int, version: int = 0) -> Job:
         """Make a failed or cancelled job ready for `attempts` more attempts. Wake workers afterwards.
 
-        Raises NotFound, and FailedPrecondition for a job in any other state.
+        With a `version` a job that has changed since is returned as it is. Raises NotFound, and FailedPrecondition for
+        a job in any other state.
         """
-        job, changed = await self._change_job(_RETRY, owner, job_id, attempts=attempts)
-        if not changed:
+        job, changed = await self._change_job(_RETRY, owner, job_id, attempts=attempts, version=version)
+        if not changed and not 0 < version < job.version:
             raise _wrong_state(job, "can be retried only once it has failed or was cancelled")
         return job
 

@@ -120,7 +120,8 @@ class OpsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RetryJob(self, request, context):
-        """Purpose: give a FAILED or CANCELLED job a fresh set of attempts. It keeps its id and its history.
+        """Purpose: give a FAILED or CANCELLED job a fresh set of attempts. It keeps its id and its history. With a
+        `version` the call may be repeated when its answer was lost.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_STATE) for a
         job in any other state.

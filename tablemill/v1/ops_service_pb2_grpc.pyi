@@ -45,7 +45,8 @@ class OpsServiceStub:
     job that succeeded or failed.
     """
     RetryJob: _aio.UnaryUnaryMultiCallable[_ops_service_pb2.RetryJobRequest, _ops_service_pb2.RetryJobResponse]
-    """Purpose: give a FAILED or CANCELLED job a fresh set of attempts. It keeps its id and its history.
+    """Purpose: give a FAILED or CANCELLED job a fresh set of attempts. It keeps its id and its history. With a
+    `version` the call may be repeated when its answer was lost.
 
     Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_STATE) for a
     job in any other state.
@@ -118,7 +119,8 @@ class OpsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ops_service_pb2.RetryJobRequest,
         context: _aio.ServicerContext[_ops_service_pb2.RetryJobRequest, _abc.Awaitable[_ops_service_pb2.RetryJobResponse]],
     ) -> _abc.Awaitable[_ops_service_pb2.RetryJobResponse]:
-        """Purpose: give a FAILED or CANCELLED job a fresh set of attempts. It keeps its id and its history.
+        """Purpose: give a FAILED or CANCELLED job a fresh set of attempts. It keeps its id and its history. With a
+        `version` the call may be repeated when its answer was lost.
 
         Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (JOB_NOT_FOUND), FAILED_PRECONDITION (JOB_STATE) for a
         job in any other state.

@@ -182,6 +182,23 @@ async def test_only_what_ended_badly_is_retried(calls: Calls, jobs: Jobs, state:
     assert await jobs.row(job_id) == before
 
 
+async def test_a_retry_whose_answer_was_lost_may_be_repeated_with_the_version(calls: Calls, jobs: Jobs) -> None:
+    job_id = await job_in(jobs, JobState.FAILED, LOCAL_OWNER)
+    request = pb.RetryJobRequest(job_id=str(job_id), version=(await jobs.row(job_id))["version"])
+    first = (await calls.ops.RetryJob(request)).job
+    assert first.state == job_pb2.JOB_STATE_QUEUED
+    assert (await calls.ops.RetryJob(request)).job == first
+    (claimed,) = await claim(jobs)
+    await end(jobs, claimed, BAD_FILE)
+    failed = await jobs.row(job_id)
+    assert (await calls.ops.RetryJob(request)).job.state == job_pb2.JOB_STATE_FAILED, "this failure is another one"
+    assert await jobs.row(job_id) == failed
+    request.version = failed["version"]
+    assert (await calls.ops.RetryJob(request)).job.state == job_pb2.JOB_STATE_QUEUED
+    request.version = -1
+    assert (await refusal(calls.ops.RetryJob(request)))[:2] == ("INVALID_ARGUMENT", "FIELD_INVALID")
+
+
 async def test_nobody_steers_the_jobs_of_others(jobs: Jobs, operations: Operations) -> None:
     waiting, failed = await job_in(jobs, JobState.CANCELLED, "a"), await jobs.add("a")
     for act in (operations.cancel("b", failed), operations.retry("b", waiting, attempts=5)):

@@ -1,6 +1,7 @@
 """Jobs that leave nothing to commit are ended together, each by its own lease; and how a worker waits."""
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -195,6 +196,26 @@ async def test_looks_are_rare_while_wakeups_arrive_and_frequent_while_they_do_no
             looks.get_nowait()
         async with asyncio.timeout(3):
             await looks.get()
+
+
+async def test_slow_looks_take_no_more_than_a_tenth_of_the_time(
+    jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looks = asyncio.get_running_loop().time, asyncio.Queue[tuple[float, float]]()
+
+    async def slow(_: JobQueue) -> Outlook:
+        began_s = clock()
+        await asyncio.sleep(0.05)
+        looks.put_nowait((began_s, clock()))
+        return Outlook(due_s=0.01, ready=frozenset())
+
+    monkeypatch.setattr(JobQueue, "outlook", slow)
+    async with running_worker(pool, database_url, tmp_path, toy(_nothing), poll_s=0.1) as running:
+        await running.listener.up.wait()  # which has it look at once
+        await looks.get()
+        times = [await looks.get() for _ in range(4)][1:]
+    for (began_s, ended_s), (next_s, _) in itertools.pairwise(times):
+        assert next_s - ended_s >= 8.9 * (ended_s - began_s)
 
 
 async def test_many_enqueued_at_once_keep_their_order_and_are_fair(jobs: Jobs, pool: Pool) -> None:

@@ -342,6 +342,7 @@ async def test_drain_lets_work_end_within_the_grace(
         job_id = await jobs.add(text="x")
         await gate.begun.get()
         draining = asyncio.create_task(running.worker.drain())
+        await running.worker._claimer.stop()  # a claim may be on its way, for the wake-up of the first job
         late = await jobs.add()
         running.notifier.ready([QUEUE])
         gate.open.set()
