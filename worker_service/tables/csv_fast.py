@@ -8,6 +8,7 @@ import codecs
 import io
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -34,10 +35,11 @@ class CountedSource(io.RawIOBase):
         self._stray_quote = re.compile(ordinary + re.escape(self._quote) + rb"+" + ordinary)
         self._chunks = self._counted(_from_line(_utf8_chunks(file, on_bytes), first_line))
         self._ready = memoryview(b"")
+        self.size_bytes = 0
+        self.returns = 0
         self.line_feeds = 0
         self.delimiters = 0
         self.quotes = 0
-        self.empty = True
 
     def readable(self) -> bool:
         """Always True: a stream to read from."""
@@ -64,16 +66,21 @@ class CountedSource(io.RawIOBase):
             data = held + chunk if held else chunk
             text = data.rstrip(b"\r\n")
             held = data[len(text) :]
-            quotes = text.count(self._quote) if self._quote else 0
-            if quotes and self._stray_quote.search(before + text):
-                raise Irregular("a quote inside a cell")
-            self.quotes += quotes
-            self.line_feeds += text.count(b"\n")
-            self.delimiters += text.count(self._delimiter)
+            self.size_bytes += len(text)
+            self.returns += text.count(b"\r")
+            if self._quote:
+                self._count_quoted(before, text)
             before = text[-2:]
             if text:
-                self.empty = False
                 yield text
+
+    def _count_quoted(self, before: bytes, text: bytes) -> None:
+        quotes = text.count(self._quote)
+        if quotes and self._stray_quote.search(before + text):
+            raise Irregular("a quote inside a cell")
+        self.quotes += quotes
+        self.line_feeds += text.count(b"\n")
+        self.delimiters += text.count(self._delimiter)
 
 
 def read(file: TextFile, dialect: Dialect, first_line: int, on_bytes: Callable[[int], None]) -> Iterator[Batch]:
@@ -83,43 +90,51 @@ def read(file: TextFile, dialect: Dialect, first_line: int, on_bytes: Callable[[
     if not file.is_wide and file.marks.bare_returns:
         raise Irregular("line ends")
     has_quotes = bool(dialect.quote) and (file.is_wide or file.may_hold(dialect.quote))
+    dialect = dialect if has_quotes else replace(dialect, quote="")
     source = CountedSource(file, dialect, first_line, on_bytes)
-    inside_line_feeds = inside_delimiters = rows_read = 0
+    inside_line_feeds = inside_delimiters = rows_read = cell_bytes = 0
     next_line = first_line
     try:
-        for columns in _open(source, dialect, has_quotes=has_quotes):
+        for columns in _open(source, dialect):
             rows = len(columns[0])
-            lines = pa.array(range(next_line, next_line + rows), pa.int64())
+            lines = pc.cumulative_sum(pa.repeat(1, rows), start=next_line - 1)
             if has_quotes:
                 feeds = _line_feeds_by_row(columns, dialect)
                 inside_line_feeds += (total := pc.sum(feeds).as_py())
                 inside_delimiters += sum(_count(column, dialect.delimiter) for column in columns)
                 lines = pc.add(lines, pc.subtract(pc.cumulative_sum(feeds), feeds)) if total else lines
                 next_line += total
+            else:
+                cell_bytes += sum(pc.sum(pc.binary_length(column)).as_py() or 0 for column in columns)
             next_line += rows
             rows_read += rows
             yield Batch(columns, lines)
     except pa.ArrowInvalid as error:
         raise Irregular(str(error)) from error
-    if source.empty:
+    if not source.size_bytes:
         return
-    if (
-        source.quotes % 2
-        or rows_read != source.line_feeds + 1 - inside_line_feeds
-        or rows_read * (dialect.width - 1) != source.delimiters - inside_delimiters
-    ):
+    delimiters = rows_read * (dialect.width - 1)
+    if has_quotes:
+        whole = (
+            source.quotes % 2 == 0
+            and rows_read == source.line_feeds + 1 - inside_line_feeds
+            and delimiters == source.delimiters - inside_delimiters
+        )
+    else:  # every byte is in a cell, separates two, or ends a line
+        whole = source.size_bytes == cell_bytes + delimiters + rows_read - 1 + source.returns
+    if not whole:
         raise Irregular("cells do not add up")
 
 
-def _open(source: CountedSource, dialect: Dialect, *, has_quotes: bool) -> Iterator[list[Array]]:
+def _open(source: CountedSource, dialect: Dialect) -> Iterator[list[Array]]:
     names = [str(index) for index in range(dialect.width)]
     reader = pa_csv.open_csv(
         source,  # type: ignore[arg-type]  # any readable object will do
         read_options=pa_csv.ReadOptions(column_names=names, block_size=_BLOCK_BYTES),
         parse_options=pa_csv.ParseOptions(
             delimiter=dialect.delimiter,
-            quote_char=dialect.quote if has_quotes else False,
-            newlines_in_values=has_quotes,
+            quote_char=dialect.quote or False,
+            newlines_in_values=bool(dialect.quote),
             ignore_empty_lines=False,
         ),
         convert_options=pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string())),

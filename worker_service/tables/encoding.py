@@ -123,7 +123,15 @@ def _best_legacy(evidence: bytes) -> Encoding | None:
         score = _score(lines, name, weigh)
         if score > best_score + 1e-9:
             best, best_score = name, score
-    return Encoding(best, confidence=round(min(best_score, 0.99), 2)) if best and best_score >= 0.2 else None
+    if best and best_score >= 0.2:
+        return Encoding(best, confidence=round(min(best_score, 0.99), 2))
+    return Encoding("cp1252", confidence=0.2) if _is_mostly_ascii(evidence) else None
+
+
+def _is_mostly_ascii(evidence: bytes) -> bool:
+    """A few signs among plain text say nothing of the encoding, but binary data would hold control characters too."""
+    controls = len(evidence.translate(None, bytes(range(9, 14)) + bytes(range(26, 32)) + bytes(range(32, 256))))
+    return not controls and len(evidence.translate(None, bytes(range(128)))) < 0.3 * len(evidence)
 
 
 def _score(lines: list[bytes], name: str, weigh: Callable[[str, bool], float]) -> float:

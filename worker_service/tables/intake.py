@@ -14,7 +14,7 @@ import pyarrow as pa
 from .arrow import Array, pc
 from .errors import limit_exceeded
 from .grid import Batch
-from .kinds import Evidence
+from .kinds import Evidence, Kind
 from .model import Limits
 from .sieve import observe
 from .text_lines import RowTally
@@ -23,7 +23,10 @@ KEPT_ROWS = 1_000_000  # source row numbers are remembered up to here
 _MEMORY_BYTES = 64 << 20
 _NOTE_ROWS = 20
 _NOTE_MARKS = ("注", "备注", "说明", "来源", "note", "source", "*", "※")
-_TOTALS = pa.array(["合计", "总计", "小计", "总和", "共计", "total", "totals", "grand total", "subtotal", "sum"])
+_TOTALS = ("合计", "总计", "小计", "总和", "共计", "total", "totals", "grand total", "subtotal", "sum")
+_CASES = (str, str.upper, str.title, str.capitalize)
+_TOTALS_SET = pa.array(sorted({case(text) for text in _TOTALS for case in _CASES}))
+_NEVER_TOTALS = frozenset((Kind.INT, Kind.FLOAT, Kind.YEAR_FIRST))
 
 
 @dataclass
@@ -64,7 +67,7 @@ class Intake:
     def read(self, source: Iterator[Batch], on_rows: Callable[[int], None]) -> None:
         """Take in every batch; raises LIMIT_EXCEEDED. The last rows are held back until notes are told apart."""
         held: Batch | None = None
-        for batch in source:
+        for batch in _ahead(source, self.pool):
             if held is not None:
                 self._take(self._without_blank_rows(held), on_rows)
             held = batch
@@ -88,8 +91,8 @@ class Intake:
             raise limit_exceeded("max_rows", self.limits.max_rows, "too many rows", "split the file.")
         if self.row_count * self.width > self.limits.max_cells:
             raise limit_exceeded("max_cells", self.limits.max_cells, "too many cells", "split the file.")
-        self._note_totals(batch)
         columns = list(self.pool.map(self._observe, range(self.width), batch.columns))
+        self._note_totals(batch)
         batch = Batch(
             [self._within_length(index, column, batch.rows) for index, column in enumerate(columns)], batch.rows
         )
@@ -150,11 +153,21 @@ class Intake:
         return Batch([column.slice(0, first_note) for column in batch.columns], batch.rows.slice(0, first_note))
 
     def _note_totals(self, batch: Batch) -> None:
-        for column in batch.columns[:3]:
-            mask = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(column)), _TOTALS)
+        for column, seen in zip(batch.columns[:3], self.evidence, strict=False):
+            if _NEVER_TOTALS.issuperset(seen.counts):
+                continue
+            mask = pc.is_in(pc.utf8_trim_whitespace(column) if seen.padded else column, _TOTALS_SET)
             if pc.any(mask).as_py():
                 for row in batch.rows.filter(mask).to_pylist():
                     self.totals.add(row)
+
+
+def _ahead(source: Iterator[Batch], pool: Executor) -> Iterator[Batch]:
+    """The same batches, the next one always being read while one is worked on."""
+    coming = pool.submit(next, source, None)
+    while (batch := coming.result()) is not None:
+        coming = pool.submit(next, source, None)
+        yield batch
 
 
 class Spill:

@@ -104,13 +104,19 @@ def _objects(file: TextFile, *, is_array: bool, on_bytes: Callable[[int], None])
 
 def _lines(file: TextFile, on_bytes: Callable[[int], None]) -> Iterator[tuple[int, object]]:
     bad_bytes = RowTally()
-    for number, line in file.lines(bad_bytes, on_bytes):
+    lines = file.lines(bad_bytes, on_bytes)
+    for number, line in lines:
         text = line.strip("\ufeff \t\r\n")
         if not text:
             continue
         if bad_bytes.count:
             raise _broken(number, "holds bytes that are no UTF-8")
-        value, end = _decoded(text, number)
+        try:
+            value, end = _decoded(text, number)
+        except TableError as error:
+            if number > 1 or not text.startswith("{") or next(lines, None) is None:
+                raise
+            raise _one_value() from error
         if text[end:].strip():
             raise _broken(number, "goes on after its object")
         yield number, value
@@ -166,6 +172,14 @@ def _compact(value: object) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_compact(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _one_value() -> TableError:
+    return TableError(
+        ErrorCode.NOT_TABULAR,
+        "The JSON is one value over several lines; export one object a line, or one array of objects.",
+        metadata={"detected": "json"},
+    )
 
 
 def _broken(number: int, what: str) -> TableError:

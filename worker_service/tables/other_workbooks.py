@@ -15,13 +15,14 @@ from .errors import ErrorCode, TableError, encrypted, limit_exceeded
 from .grid import Irregular
 from .messages import WarningCode
 from .model import Limits, ReadOptions, TableWarning, warning
-from .sheet_grid import load, native_merges
+from .sheet_grid import load, native, native_merges
 from .text_lines import RowTally, TextFile
 from .workbook import Opened, candidates, check_bounds, hidden_warnings, no_cells, other_sheets
 from .xlsx_package import Package, Sheet
 from .xlsx_scan import SheetScan
 
 OnBytes = Callable[[int], None]
+Scans = Callable[[Sheet], SheetScan]
 
 
 def open_native(path: Path, kind: str, wanted: ReadOptions, limits: Limits, on_bytes: OnBytes) -> Opened:
@@ -30,25 +31,29 @@ def open_native(path: Path, kind: str, wanted: ReadOptions, limits: Limits, on_b
     Raises TableError: FILE_CORRUPT, FILE_ENCRYPTED, UNSAFE_XML, LIMIT_EXCEEDED, EMPTY_FILE or NOT_TABULAR.
     """
     try:
-        scans = _SCANS[kind](path, limits, on_bytes)
-        book = CalamineWorkbook.from_path(path)
-        sheets = [
-            Sheet(meta.name, "", index, meta.visible == SheetVisibleEnum.Visible)
-            for index, meta in enumerate(book.sheets_metadata)
-        ]
-        for sheet in candidates(sheets, wanted):
-            found = scans(sheet)
-            if found.value_cells:
-                grid = load(path, sheet.name, date1904=False, patches=[], expected_width=None)
-                grid.merges = native_merges(path, sheet.name)
-                others = [other.name for other in sheets if other.name != sheet.name]
-                return Opened(grid, sheet.name, warnings=[*other_sheets(others), *hidden_warnings(found, sheet.name)])
+        with native():
+            return _open_native(path, _SCANS[kind](path, limits, on_bytes), wanted)
     except (CalamineError, fastexcel.FastExcelError, zipfile.BadZipFile, Irregular, OSError) as error:
         if "assword" in str(error):
             raise encrypted() from error
         raise TableError(
             ErrorCode.FILE_CORRUPT, "The workbook cannot be read; open it, save it as .xlsx and upload the copy."
         ) from error
+
+
+def _open_native(path: Path, scans: Scans, wanted: ReadOptions) -> Opened:
+    book = CalamineWorkbook.from_path(path)
+    sheets = [
+        Sheet(meta.name, "", index, meta.visible == SheetVisibleEnum.Visible)
+        for index, meta in enumerate(book.sheets_metadata)
+    ]
+    for sheet in candidates(sheets, wanted):
+        found = scans(sheet)
+        if found.value_cells:
+            grid = load(path, sheet.name, date1904=False, patches=[], expected_width=None)
+            grid.merges = native_merges(path, sheet.name)
+            others = [other.name for other in sheets if other.name != sheet.name]
+            return Opened(grid, sheet.name, warnings=[*other_sheets(others), *hidden_warnings(found, sheet.name)])
     raise no_cells()
 
 
@@ -97,9 +102,6 @@ def _check(found: SheetScan, sheet: str, limits: Limits) -> None:
         )
         error.sheet = sheet
         raise error
-
-
-Scans = Callable[[Sheet], SheetScan]
 
 
 def _scan_xls(path: Path, limits: Limits, _on_bytes: OnBytes) -> Scans:

@@ -1,8 +1,10 @@
 """Sheets as grids of text: loaded at once by the native reader, or streamed by the tolerant one."""
 
 import datetime as dt
+import re
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -24,6 +26,7 @@ _ERROR_TEXTS = {
     "NA": "#N/A", "Div0": "#DIV/0!", "Value": "#VALUE!", "Ref": "#REF!", "Name": "#NAME?", "Num": "#NUM!",
     "Null": "#NULL!", "GettingData": "#GETTING_DATA",
 }  # fmt: skip
+_DURATION = re.compile(r'DurationIso\("PT(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?"\)')
 # A time of day without a date is stored as a fraction of day zero, which readers show as a date.
 _DAY_ZERO = {False: r"^1899-12-3[01] (\d\d:\d\d:\d\d(?:\.\d+)?)$", True: r"^1904-01-01 (\d\d:\d\d:\d\d(?:\.\d+)?)$"}
 
@@ -60,14 +63,26 @@ class SheetGrid:
             yield Batch([column.slice(start, size) for column in self.columns], rows)
 
 
+@contextmanager
+def native() -> Iterator[None]:
+    """Around calls of native readers: a panic inside, which is no Exception, becomes Irregular."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise Irregular("the native reader gave up") from error
+
+
 def load(path: Path, sheet: str, *, date1904: bool, patches: list[Patch], expected_width: int | None) -> SheetGrid:
     """Load a sheet with the native reader, put back what it drops, and apply ``patches``.
 
     ``expected_width`` is the used width from column A if known. Raises Irregular when the reader fails.
     """
     try:
-        loaded = fastexcel.read_excel(path).load_sheet(sheet, header_row=None, skip_rows=0, dtypes="string")
-        records, failed = loaded.to_arrow_with_errors()
+        with native():
+            loaded = fastexcel.read_excel(path).load_sheet(sheet, header_row=None, skip_rows=0, dtypes="string")
+            records, failed = loaded.to_arrow_with_errors()
     except (fastexcel.FastExcelError, pa.ArrowInvalid) as error:
         raise Irregular(str(error)) from error
     errors = [
@@ -87,7 +102,10 @@ def load(path: Path, sheet: str, *, date1904: bool, patches: list[Patch], expect
 
 
 def _error_text(detail: str) -> str:
-    """``Expected … but got 'Error(Div0)'`` → ``#DIV/0!``."""
+    """``Expected … but got 'Error(Div0)'`` → ``#DIV/0!``, ``'DurationIso("PT27H5M")'`` → ``27:05:00``."""
+    if match := _DURATION.search(detail):
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+        return cell_text(dt.timedelta(hours=hours, minutes=minutes, seconds=seconds))
     name = detail.rsplit("Error(", 1)[-1].split(")", 1)[0]
     return _ERROR_TEXTS.get(name, "#VALUE!")
 

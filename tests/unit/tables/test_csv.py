@@ -53,6 +53,12 @@ def test_bad_bytes_are_kept_visible_and_reported(run: Converter) -> None:
     assert result.warning_rows(WarningCode.ENCODING_ERRORS) == (62,)
 
 
+def test_a_single_sign_does_not_make_a_file_binary(run: Converter) -> None:
+    result = run(b"a,b,c\n1,2,3\n4,5,\xa9\n")
+    assert (result.report.encoding, result.columns["c"]) == ("cp1252", ["3", "©"])
+    assert WarningCode.ENCODING_GUESSED in result.codes()
+
+
 @pytest.mark.parametrize("delimiter", [",", "\t", ";", "|"])
 def test_delimiters(run: Converter, delimiter: str) -> None:
     rows = [["id", "note", "value"], ["1", "a b", "2.5"], ["2", "c:d", "3"]]

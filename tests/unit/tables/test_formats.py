@@ -11,6 +11,7 @@ import pytest
 from worker_service.tables import ErrorCode, Limits, TableError, WarningCode
 from worker_service.tables.inflate import Packing
 
+from .hostile import changed_parts
 from .legacy_files import xls, xlsb
 from .support import Converter, open_document
 
@@ -111,6 +112,12 @@ def test_broken_json_says_where(run: Converter, text: str) -> None:
     assert caught.value.row in (1, 2)
 
 
+def test_one_json_object_over_several_lines_is_no_table(run: Converter) -> None:
+    with pytest.raises(TableError) as caught:
+        run('{\n  "data": [\n    {"a": 1}\n  ]\n}\n', "t.json")
+    assert caught.value.code == ErrorCode.NOT_TABULAR
+
+
 def test_parquet(run: Converter) -> None:
     table = pa.table(
         {
@@ -201,6 +208,18 @@ def test_legacy_workbooks(run: Converter, write: object, name: str) -> None:
     result = run(write(rows), name)  # type: ignore[operator]  # any of the three
     assert result.columns == COLUMNS
     assert result.report.format == name.partition(".")[2]
+
+
+def test_times_of_an_open_document(run: Converter) -> None:
+    plain = open_document([["name", "stay"], ["ann", 7.0], ["bob", 8.0]])
+
+    def with_times(name: str, part: bytes) -> bytes:
+        for number, time in ((b"7.0", b"PT11H12M12S"), (b"8.0", b"PT288H00M00S")):
+            old = b'office:value-type="float" office:value="' + number + b'"'
+            part = part.replace(old, b'office:value-type="time" office:time-value="' + time + b'"')
+        return part
+
+    assert run(changed_parts(plain, with_times), "t.ods").columns["stay"] == ["11:12:12", "288:00:00"]
 
 
 @pytest.mark.parametrize(("write", "name"), [(xls, "t.xls"), (xlsb, "t.xlsb")])

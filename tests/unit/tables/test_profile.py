@@ -45,6 +45,9 @@ def test_dates_and_texts(run: Converter) -> None:
 def test_large_tables_are_labelled_and_close(run: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = run(ROWS)
     monkeypatch.setattr(profile, "EXACT_ROWS", 0)
+    counted = run(ROWS)
+    assert [column.profile for column in counted.report.columns] == [column.profile for column in exact.report.columns]
+    monkeypatch.setattr(profile, "_FEW_VALUES", 0)
     rough, again = run(ROWS), run(ROWS)
     assert rough.report.to_json() == again.report.to_json()
     for one, other in zip(exact.report.columns, rough.report.columns, strict=True):
@@ -52,6 +55,8 @@ def test_large_tables_are_labelled_and_close(run: Converter, monkeypatch: pytest
         assert (one.profile.min, one.profile.max) == (other.profile.min, other.profile.max)
         assert math.isclose(one.profile.distinct_count, other.profile.distinct_count, rel_tol=0.1)
         assert one.profile.histogram == other.profile.histogram
+        assert one.profile.time_histogram == other.profile.time_histogram
+        assert one.profile.lengths == other.profile.lengths
         if one.profile.mean is not None:
             assert other.profile.mean == pytest.approx(one.profile.mean)
             assert other.profile.stddev == pytest.approx(one.profile.stddev)
