@@ -2,7 +2,7 @@
 
 Every queue answers the same questions (benchmarks/peers/queue_protocol.py) in a process of its own, on a database of
 its own. Peers are installed into a throw-away folder; what cannot run is named with its reason. At BENCH_QUEUE_SCALE 1
-(the default; it multiplies how many jobs and seconds there are) all takes about 25 minutes.
+(the default; it multiplies how many jobs and seconds there are) all takes about 13 minutes.
 """
 
 import asyncio

@@ -19,7 +19,7 @@ Figures = dict[str, Figure]
 IDLE_S = 30
 SAMPLES = 200
 STALE_WRITES = 10_000
-_ROUND_MS = 3_000
+_ROUND_MS = 2_000
 _READY_JOBS = 1_000_000
 _PATIENCE_S = 60.0
 # The lease runs from the newest heartbeat, and they come every 5 seconds: how much of the lease is left depends on when

@@ -51,8 +51,8 @@ class Sizes:
 
 
 _SIZES = {
-    OURS: Sizes(3_000, 30_000, clean_s=30, held_s=120),
-    "pgqueuer": Sizes(3_000, 30_000, clean_s=30, held_s=120),
+    OURS: Sizes(3_000, 30_000, held_s=120),
+    "pgqueuer": Sizes(3_000, 30_000),
     "procrastinate": Sizes(1_500, 3_000),
     "pg-boss": Sizes(10, 30_000),  # its default is one job in two seconds
     "graphile-worker": Sizes(3_000, 30_000),
