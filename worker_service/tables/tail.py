@@ -121,8 +121,8 @@ class Tail:
             if not any(row):
                 break
             block.append(row)
-        names = [cell for cell in block[0] if cell]
-        if len(block) < 2 or len(names) < 2 or any(kind(cell) != "text" for cell in names):
+        names = [cell for cell in block[0] if cell] if len(block) > 1 else []
+        if len(names) < 2 or any(kind(cell) != "text" for cell in names):
             return False
         first, row = self.region.first_row, batch.rows[place].as_py()
         head = zip(self.grid.head_rows, self.grid.head, strict=True)
