@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,11 @@ async def test_progress_reaches_the_row_and_then_watchers(
 async def test_leases_are_kept_for_as_long_as_the_work_takes(
     jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path, gate: Gate
 ) -> None:
-    async with running_worker(pool, database_url, tmp_path, toy(gate), lease_s=0.6, heartbeat_s=0.2, poll_s=0.2):
+    async with running_worker(pool, database_url, tmp_path, toy(gate), lease_s=1.5, heartbeat_s=0.2, poll_s=0.2):
         job_id = await jobs.add()
         await gate.begun.get()
-        await asyncio.sleep(1.5)  # more than two leases
+        first = (await jobs.row(job_id))["lease_expires_at"]
+        await jobs.until(job_id, lambda row: bool(row["lease_expires_at"] >= first + timedelta(seconds=3)))
         gate.open.set()
         job = await jobs.until_final(job_id)
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, 1)
