@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from ingest_service.action_servicer import ActionServicer
+from ingest_service.changing import Changer
 from ingest_service.data_servicer import DataServicer
 from ingest_service.ingest_servicer import IngestServicer
 from ingest_service.ops_servicer import OpsServicer
@@ -23,12 +25,13 @@ from shared.database import make_pool
 from shared.jobs.notify import CHANGED_CHANNEL, Listener, Notifier
 from shared.jobs.operations import Operations
 from shared.jobs.queue import JobQueue
+from shared.records.changes import Changes
 from shared.records.records import Records
 from shared.records.uploads import Uploads
 from shared.rpc.health import BackendHealth
 from shared.rpc.server import RpcServer, Service
 from shared.storage import open_store
-from tablemill.v1 import data_service_pb2_grpc, ingest_service_pb2_grpc, ops_service_pb2_grpc
+from tablemill.v1 import action_service_pb2_grpc, data_service_pb2_grpc, ingest_service_pb2_grpc, ops_service_pb2_grpc
 
 _NAME = "tablemill-ingest"
 _DECODER_THREADS = 4
@@ -89,6 +92,8 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
             max_age_s=settings.stream_max_age_s,
         )
         listener = Listener(settings.database_url, _NAME, [CHANGED_CHANNEL], on_hint=hub.on_hint, on_gap=hub.on_gap)
+        changes = Changes(pool)
+        changer = Changer(pool, changes, jobs, notifier, job_max_attempts=settings.job_max_attempts)
         operations = OpsServicer(Operations(pool), notifier, attempts=settings.job_max_attempts)
         server = RpcServer(
             settings.listen,
@@ -102,6 +107,11 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
                     "tablemill.v1.DataService",
                     DataServicer(records, store, files, Previews(files, cache), streams),
                     data_service_pb2_grpc.add_DataServiceServicer_to_server,
+                ),
+                Service(
+                    "tablemill.v1.ActionService",
+                    ActionServicer(records, changes, changer),
+                    action_service_pb2_grpc.add_ActionServiceServicer_to_server,
                 ),
                 Service("tablemill.v1.OpsService", operations, ops_service_pb2_grpc.add_OpsServiceServicer_to_server),
             ],

@@ -17,7 +17,7 @@
 a bug and reaches the caller as INTERNAL with an error id and no details.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class TablemillError(Exception):
@@ -42,7 +42,9 @@ class TablemillError(Exception):
 
 
 class InvalidArgument(TablemillError):
-    """The request itself is wrong."""
+    """The request itself is wrong. `violations` tells of each field that is, and what is wrong with it."""
+
+    violations: Sequence[tuple[str, str]] = ()
 
 
 class NotFound(TablemillError):
@@ -79,4 +81,12 @@ class Unavailable(TablemillError):
 
 def invalid_field(field: str, message: str) -> InvalidArgument:
     """Return the error for a request field that breaks its rule."""
-    return InvalidArgument("FIELD_INVALID", f"{field}: {message}", {"field": field})
+    return invalid_fields([(field, message)])
+
+
+def invalid_fields(violations: Sequence[tuple[str, str]]) -> InvalidArgument:
+    """Return the error for request fields that break their rules: (field, message), at least one."""
+    text = "; ".join(f"{field}: {message}" for field, message in violations)
+    error = InvalidArgument("FIELD_INVALID", text, {"field": violations[0][0]})
+    error.violations = violations
+    return error

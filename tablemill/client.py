@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from tablemill.actions import Actions
 from tablemill.channel import open_channel
 from tablemill.downloading import Download, DownloadCallback, DownloadResult
 from tablemill.errors import TablemillError, answer_of
@@ -44,7 +45,7 @@ class TablemillClient:
 
     Every method raises a `TablemillError` (see `tablemill.errors`) when the server refuses or cannot be
     reached. Reads are retried by the channel; uploads, watches and downloads resume by themselves within
-    `retry`. `operations` is the operators' side.
+    `retry`. `actions` changes clean data, `operations` is the operators' side.
     """
 
     def __init__(self, address: str, *, retry: RetryPolicy | None = None) -> None:
@@ -56,6 +57,7 @@ class TablemillClient:
         self._opening = asyncio.Semaphore(MAX_OPENING)
         self._ingest = ingest_service_pb2_grpc.IngestServiceStub(self._channel)
         self._data = data_service_pb2_grpc.DataServiceStub(self._channel)
+        self.actions = Actions(self._channel)
         self.operations = Operations(self._channel)
         return self
 

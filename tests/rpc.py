@@ -9,7 +9,13 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from tablemill.v1 import data_service_pb2_grpc, ingest_service_pb2_grpc, job_pb2, ops_service_pb2_grpc
+from tablemill.v1 import (
+    action_service_pb2_grpc,
+    data_service_pb2_grpc,
+    ingest_service_pb2_grpc,
+    job_pb2,
+    ops_service_pb2_grpc,
+)
 from tablemill.v1 import ingest_service_pb2 as pb
 
 CHUNK_BYTES = 256 << 10
@@ -23,6 +29,7 @@ class Calls:
         self.address = address
         self.ingest = ingest_service_pb2_grpc.IngestServiceStub(channel)
         self.data = data_service_pb2_grpc.DataServiceStub(channel)
+        self.actions = action_service_pb2_grpc.ActionServiceStub(channel)
         self.ops = ops_service_pb2_grpc.OpsServiceStub(channel)
 
 

@@ -22,7 +22,7 @@ from worker_service.worker import Worker
 from worker_service.worker_servicer import WorkerServicer
 
 _NAME = "tablemill-worker"
-_PRELOAD = ("worker_service.conversion",)
+_PRELOAD = ("worker_service.conversion", "worker_service.actions.applying")
 _SETTLE_S = 1.0
 _STOP_GRACE_S = 1.0
 

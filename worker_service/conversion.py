@@ -30,7 +30,7 @@ def convert_file(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
         )
     except TableError as error:
         raise _refused(error) from None
-    told = _storable(found.to_json())
+    told = storable(found.to_json())
     return {
         "format": told["format"],
         "row_count": told["row_count"],
@@ -49,11 +49,11 @@ def _options(asked: Mapping[str, Any]) -> ReadOptions:
 def _refused(error: TableError) -> Refused:
     return Refused(
         str(error.code),
-        _storable(error.message),
-        metadata=_storable(error.metadata),
-        sheet=_storable(error.sheet or ""),
+        storable(error.message),
+        metadata=storable(error.metadata),
+        sheet=storable(error.sheet or ""),
         row=error.row or 0,
-        column=_storable(error.column or ""),
+        column=storable(error.column or ""),
     )
 
 
@@ -68,12 +68,25 @@ def _column(column: Mapping[str, Any]) -> dict[str, Any]:
 
 def _profile(column: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the message ColumnProfile but `column`."""
-    profile, mixed = column["profile"], column["mixed"]
+    mixed = column["mixed"]
     counts = ("source_nonempty", "typed", "kept_as_text", "nulled_by_token", "error_cells", "rejected", "filled_down")
     fields = {
         "type_reason": column["reason"],
         "format_hint": column["format"],
         "cells": {name: column[name] for name in counts},
+        "unit": column["unit"],
+        "mixed": mixed
+        and {"candidate": mixed["candidate"], "parsed_count": mixed["parsed"], "others": mixed["others"]},
+        "samples": column["samples"],
+        "null_tokens": _counts(column["null_tokens"]),
+        "error_codes": _counts(column["error_codes"]),
+    }
+    return {**_told(fields), **profile_fields(column["profile"])}
+
+
+def profile_fields(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those fields of the message ColumnProfile that describe the clean values."""
+    fields = {
         "distinct_count": profile["distinct_count"],
         "approximate": profile["approximate"],
         "min": profile["min"],
@@ -85,13 +98,11 @@ def _profile(column: Mapping[str, Any]) -> dict[str, Any]:
         "histogram": _bins(profile["histogram"]),
         "time_histogram": _bins(profile["time_histogram"]),
         "lengths": profile["lengths"],
-        "unit": column["unit"],
-        "mixed": mixed
-        and {"candidate": mixed["candidate"], "parsed_count": mixed["parsed"], "others": mixed["others"]},
-        "samples": column["samples"],
-        "null_tokens": _counts(column["null_tokens"]),
-        "error_codes": _counts(column["error_codes"]),
     }
+    return _told(fields)
+
+
+def _told(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, "", [], ())}
 
 
@@ -106,13 +117,13 @@ def _counts(counts: Mapping[str, int]) -> list[dict[str, Any]]:
     return [{"value": value, "count": count} for value, count in counts.items()]
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Return `value` with what neither jsonb nor protobuf can hold in a text replaced: NUL and lone surrogates."""
     match value:
         case str():
             return value.replace("\0", "\ufffd").encode(errors="replace").decode()
         case dict():
-            return {_storable(key): _storable(item) for key, item in value.items()}
+            return {storable(key): storable(item) for key, item in value.items()}
         case list() | tuple():
-            return [_storable(item) for item in value]
+            return [storable(item) for item in value]
     return value

@@ -22,6 +22,7 @@ from shared.errors import (
     InvalidArgument,
     OutOfRange,
     TablemillError,
+    invalid_field,
 )
 from shared.records.uploads import EpochLost, Upload, UploadHeader, Uploads, UploadState
 from shared.storage import ObjectStore, StoreError
@@ -132,7 +133,7 @@ class UploadReceiver:
         self, chunk: pb.UploadChunk, data: bytes, crc32c: int, upload: Upload, writer: SegmentWriter
     ) -> None:
         if not 1 <= len(data) <= _MAX_CHUNK_BYTES:
-            raise InvalidArgument("FIELD_INVALID", "chunk.data: must be 1 byte to 2 MiB", {"field": "chunk.data"})
+            raise invalid_field("chunk.data", "must be 1 byte to 2 MiB")
         if chunk.offset != writer.received_bytes:
             raise OutOfRange(
                 "OFFSET_MISMATCH",

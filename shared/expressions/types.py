@@ -122,9 +122,14 @@ def arrow_type(dtype: DataType) -> pa.DataType:
     return _ARROW_TYPES[dtype]
 
 
+def literal(value: Any, dtype: DataType) -> Expression:
+    """Return a constant as Arrow has it."""
+    return pc.scalar(pa.scalar(value, arrow_type(dtype)))
+
+
 def constant(value: Any, dtype: DataType) -> Kernels:
-    """Return a constant."""
-    return Kernels(pc.scalar(pa.scalar(value, arrow_type(dtype))))
+    """Return a constant as a part."""
+    return Kernels(literal(value, dtype))
 
 
 def null_of(dtype: DataType) -> Kernels:

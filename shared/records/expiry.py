@@ -67,6 +67,8 @@ WITH page AS MATERIALIZED (
       AND (page.record_id IS NULL OR EXISTS (
           SELECT FROM jobs AS newer WHERE newer.record_id = page.record_id AND newer.job_id > page.job_id))
     RETURNING jobs.job_id
+), their_changes AS (
+    DELETE FROM changes USING gone WHERE changes.job_id = gone.job_id
 )
 SELECT (SELECT count(*) FROM gone) AS gone, (SELECT job_id FROM page ORDER BY job_id DESC LIMIT 1) AS last
 """

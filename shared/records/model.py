@@ -31,7 +31,8 @@ class CleanData:
     "given", "declared" or "detected"; None when they were told before. The rest is JSON with the field names
     of the messages in record.proto: `columns` holds per column name, type ("string", "int64", "float64", "bool", "date"
     or "timestamp"), source_name and null_count; `profile` per column, in the same order, the fields of ColumnProfile
-    except `column` (absent where unset); `warnings` the fields of Warning.
+    except `column` (absent where unset), or {"base": i} for entry i of the base version; `warnings` the fields of
+    Warning. Rejects and warnings tell of the uploaded file: None takes those of the base version.
     """
 
     format: str | None
@@ -40,7 +41,7 @@ class CleanData:
     row_count: int
     columns: Sequence[Mapping[str, Any]]
     profile: Sequence[Mapping[str, Any]]
-    warnings: Sequence[Mapping[str, Any]]
+    warnings: Sequence[Mapping[str, Any]] | None
     reading: Sequence[Mapping[str, Any]] | None = None
 
 

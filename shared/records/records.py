@@ -29,10 +29,15 @@ WITH pointed AS (
 INSERT INTO versions (
     record_id, revision, base_revision, actions, job_id, clean_object, clean_size_bytes, clean_crc32c,
     rejects_object, rejects_size_bytes, rejects_crc32c, row_count, column_count, columns, profile, warnings)
-SELECT record_id, revision, %(base_revision)s, %(actions)s, %(job_id)s, %(clean_object)s, %(clean_size_bytes)s,
-       %(clean_crc32c)s, %(rejects_object)s, %(rejects_size_bytes)s, %(rejects_crc32c)s, %(row_count)s,
-       %(column_count)s, %(columns)s, %(profile)s, %(warnings)s
-FROM pointed
+SELECT pointed.record_id, pointed.revision, %(base_revision)s, %(actions)s, %(job_id)s, %(clean_object)s,
+       %(clean_size_bytes)s, %(clean_crc32c)s, coalesce(%(rejects_object)s, base.rejects_object),
+       coalesce(%(rejects_size_bytes)s, base.rejects_size_bytes), coalesce(%(rejects_crc32c)s, base.rejects_crc32c),
+       %(row_count)s, %(column_count)s, %(columns)s, (
+           SELECT coalesce(jsonb_agg(coalesce(base.profile -> (entry ->> 'base')::int, entry) ORDER BY place), '[]')
+           FROM jsonb_array_elements(%(profile)s) WITH ORDINALITY AS given (entry, place)
+       ), coalesce(%(warnings)s, base.warnings)
+FROM pointed LEFT JOIN versions AS base
+    ON base.record_id = pointed.record_id AND base.revision = %(base_revision)s
 """
 
 _READ: LiteralString = """
@@ -108,7 +113,7 @@ async def publish_clean_data(
         "column_count": len(clean.columns),
         "columns": Jsonb(list(clean.columns)),
         "profile": Jsonb(list(clean.profile)),
-        "warnings": Jsonb(list(clean.warnings)),
+        "warnings": None if clean.warnings is None else Jsonb(list(clean.warnings)),
         "reading": None if clean.reading is None else Jsonb(list(clean.reading)),
     }
     cursor = await connection.execute(_PUBLISH, values)

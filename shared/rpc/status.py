@@ -1,5 +1,7 @@
 """The one table from domain errors to gRPC status codes, and how an error is told to a caller."""
 
+from collections.abc import Sequence
+
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
@@ -11,6 +13,7 @@ from shared import errors
 
 DOMAIN = "tablemill"
 _MAX_MESSAGE_CHARS = 1000  # details above 8 KiB in all do not arrive reliably
+_MAX_VIOLATIONS, _MAX_VIOLATION_CHARS = 20, 1500
 
 _CODES: dict[type[errors.TablemillError], int] = {
     errors.InvalidArgument: code_pb2.INVALID_ARGUMENT,
@@ -35,14 +38,26 @@ def to_grpc_status(error: errors.TablemillError) -> grpc.Status:
     info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)
     details: list[Message] = [info]
     message = error.message[:_MAX_MESSAGE_CHARS]
-    if "field" in error.metadata:
-        violation = error_details_pb2.BadRequest.FieldViolation(field=error.metadata["field"], description=message)
-        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    violations = error.violations if isinstance(error, errors.InvalidArgument) else ()
+    if not violations and "field" in error.metadata:
+        violations = [(error.metadata["field"], message)]
+    if violations:
+        details.append(_bad_request(violations))
     if error.retry_after_s is not None:
         delay = Duration()
         delay.FromMilliseconds(int(error.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     return _status(_CODES[type(error)], f"{error.reason}: {message}", details)
+
+
+def _bad_request(violations: Sequence[tuple[str, str]]) -> error_details_pb2.BadRequest:
+    request, left_chars = error_details_pb2.BadRequest(), _MAX_VIOLATION_CHARS
+    for field, description in violations[:_MAX_VIOLATIONS]:
+        left_chars -= len(field) + len(description)
+        if left_chars < 0 and request.field_violations:
+            break
+        request.field_violations.add(field=field, description=description[:_MAX_MESSAGE_CHARS])
+    return request
 
 
 def internal_status(error_id: str) -> grpc.Status:

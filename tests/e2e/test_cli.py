@@ -1,5 +1,6 @@
 """The real command line against real services."""
 
+import json
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -94,3 +95,35 @@ async def test_a_refused_request_is_exit_code_5(shared_services: Services, workb
     assert finished.code == 5
     # Not always the first line: grpc.aio may lose the status of an early refusal, which costs a second try.
     assert "FIELD_INVALID: " in finished.err
+
+
+async def test_clean_data_is_changed_and_changed_back(shared_services: Services, tmp_path: Path) -> None:
+    table, actions = tmp_path / "a.csv", tmp_path / "actions.json"
+    table.write_text("姓名,年龄\n甲,70\n乙,30\n")
+    first, *_ = (await tablemill(shared_services, "upload", table, "--watch", "--json")).objects
+    record_id = first["upload"]["record_id"]
+
+    actions.write_text(json.dumps([{"filter_rows": {"condition": "年龄 >= 65"}}]))
+    tried = await tablemill(shared_services, "apply", record_id, actions, "--dry-run", "--json")
+    assert tried.objects[-1] == {"rows_after": [1], "row_count": 1, "rows": [{"姓名": "甲", "年龄": 70}]}
+    shown = await tablemill(shared_services, "apply", record_id, actions, "--dry-run")
+    assert ("filter_rows: 1 rows" in shown.out, "nothing was changed" in shown.err) == (True, True)
+    assert (await tablemill(shared_services, "apply", record_id, actions, "--base", "1")).code == 0
+    stale = await tablemill(shared_services, "apply", record_id, actions, "--base", "1")
+    assert (stale.code != 0, "VERSION_CONFLICT" in stale.err) == (True, True)
+
+    newest, oldest = (await tablemill(shared_services, "versions", record_id, "--json")).objects
+    assert (newest["revision"], newest["row_count"], oldest["row_count"]) == ("2", "1", "2")
+    listed = (await tablemill(shared_services, "versions", record_id)).out
+    assert ("2*" in listed, "the upload" in listed) == (True, True)
+    assert "equal to revision 1" in (await tablemill(shared_services, "revert", record_id, "1")).out
+    (record,) = (await tablemill(shared_services, "show", record_id, "--json")).objects
+    assert (record["revision"], record["row_count"]) == ("3", "2")
+
+    for text, told in (("{}", "JSON list"), ("[", "no JSON"), ('[{"sort": {}}]', "actions[0]")):
+        actions.write_text(text)
+        refused = await tablemill(shared_services, "apply", record_id, actions)
+        assert (refused.code, told in refused.err) == (2, True), refused.err
+    actions.write_text('[{"filter_rows": {"condition": "年令 > 1"}}]')
+    refused = await tablemill(shared_services, "apply", record_id, actions)
+    assert "actions[0].filter_rows.condition: at character 1: there is no column 年令" in refused.err.replace("\n", "")

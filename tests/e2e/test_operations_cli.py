@@ -90,7 +90,7 @@ async def test_unknown_names_are_exit_code_3(shared_services: Services, command:
 async def test_a_worker_shows_itself_and_drains(shared_services: Services) -> None:
     service = await asyncio.to_thread(shared_services.start_worker, {"TABLEMILL_CONCURRENCY": "3"})
     (shown,) = (await tablemill(shared_services, "worker", "--json")).objects
-    assert shown["queues"] == [{"queue": QUEUE, "capacity": 3}]
+    assert {"queue": QUEUE, "capacity": 3} in shown["queues"]
     assert "draining" not in shown
     assert f"queue {QUEUE}: 0 of 3 running" in (await tablemill(shared_services, "worker")).out
 

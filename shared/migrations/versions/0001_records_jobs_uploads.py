@@ -247,6 +247,31 @@ CREATE INDEX uploads_by_expiry ON uploads (expires_at) WHERE state <> 'committed
 CREATE INDEX uploads_by_record ON uploads (record_id) WHERE state = 'committed';
 """
 
+# Requests to change a record, and what came of them.
+CHANGES = """
+CREATE TABLE changes (
+    owner         text NOT NULL,
+    request_id    uuid NOT NULL,
+    record_id     uuid NOT NULL REFERENCES records (record_id) ON DELETE CASCADE,
+    base_revision bigint NOT NULL,
+    -- Of all that was asked, to tell a repeated request from another one.
+    digest        bytea NOT NULL,
+    -- The job that makes the change, or the version that was made at once.
+    job_id        uuid,
+    revision      bigint,
+    -- What a dry run found, once its job has succeeded.
+    report        jsonb,
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+
+    CONSTRAINT changes_request_id_unique PRIMARY KEY (owner, request_id),
+    CONSTRAINT changes_owner_not_empty CHECK (owner <> ''),
+    CONSTRAINT changes_job_or_revision CHECK (num_nonnulls(job_id, revision) = 1),
+    CONSTRAINT changes_report_of_a_job CHECK (report IS NULL OR job_id IS NOT NULL)
+);
+CREATE INDEX changes_by_record ON changes (record_id);
+CREATE UNIQUE INDEX changes_by_job ON changes (job_id) WHERE job_id IS NOT NULL;
+"""
+
 # When a duty that all processes share was last done by one of them.
 DUTIES = """
 CREATE TABLE duties (
@@ -257,5 +282,5 @@ CREATE TABLE duties (
 
 
 def upgrade() -> None:
-    for statement in (RECORDS, VERSIONS, QUEUES, JOBS, JOB_END, JOB_POSITION, PAST_ATTEMPTS, UPLOADS, DUTIES):
+    for statement in (RECORDS, VERSIONS, QUEUES, JOBS, JOB_END, JOB_POSITION, PAST_ATTEMPTS, UPLOADS, CHANGES, DUTIES):
         op.execute(statement)

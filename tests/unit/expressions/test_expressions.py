@@ -186,5 +186,5 @@ def test_an_integer_that_does_not_fit_is_an_error_never_another_number() -> None
 
 def test_every_function_is_documented() -> None:
     page = (Path(__file__).parents[3] / "docs/actions.md").read_text()
-    documented = set(re.findall(r"`([a-z_0-9]+)\(", page.split("## Functions")[1].split("## Limits")[0]))
+    documented = set(re.findall(r"`([a-z_0-9]+)\(", page.split("### Functions")[1].split("### Limits")[0]))
     assert documented == set(FUNCTIONS)
