@@ -10,6 +10,7 @@ from typing import Any
 from ingest_service.action_servicer import ActionServicer
 from ingest_service.changing import Changer
 from ingest_service.data_servicer import DataServicer
+from ingest_service.exporting import Exporter, ExportLimits
 from ingest_service.ingest_servicer import IngestServicer
 from ingest_service.ops_servicer import OpsServicer
 from ingest_service.reads.cache import ReadCache
@@ -17,6 +18,7 @@ from ingest_service.reads.clean_file import CleanFiles
 from ingest_service.reads.preview import Previews
 from ingest_service.reads.streams import ReadStreams
 from ingest_service.settings import IngestSettings
+from ingest_service.stored_files import StoredFiles
 from ingest_service.upload.admission import Admission
 from ingest_service.upload.commit import Committer
 from ingest_service.upload.receiver import UploadLimits, UploadReceiver
@@ -26,6 +28,7 @@ from shared.jobs.notify import CHANGED_CHANNEL, Listener, Notifier
 from shared.jobs.operations import Operations
 from shared.jobs.queue import JobQueue
 from shared.records.changes import Changes
+from shared.records.exports import Exports
 from shared.records.records import Records
 from shared.records.uploads import Uploads
 from shared.rpc.health import BackendHealth
@@ -85,6 +88,16 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
         cache = ReadCache(max_bytes=settings.read_cache_bytes)
         files = CleanFiles(store, decoders, cache)
         streams = ReadStreams(max_streams=settings.max_reads)
+        exports = Exports(pool)
+        exporter = Exporter(
+            pool,
+            jobs,
+            exports,
+            notifier,
+            files,
+            ExportLimits(settings.export_direct_cells, settings.job_max_attempts, settings.export_ttl_s),
+        )
+        stored = StoredFiles(records, exports, jobs)
         hub = WatchHub(
             pool,
             poll_s=settings.watch_poll_s,
@@ -105,7 +118,7 @@ async def serving(settings: IngestSettings) -> AsyncIterator[IngestApp]:
                 ),
                 Service(
                     "tablemill.v1.DataService",
-                    DataServicer(records, store, files, Previews(files, cache), streams),
+                    DataServicer(records, store, stored, files, Previews(files, cache), exporter, streams),
                     data_service_pb2_grpc.add_DataServiceServicer_to_server,
                 ),
                 Service(

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import PurePath
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ingest_service import fields, messages
 from ingest_service.auth import owner_of
+from ingest_service.export_request import checked_export
+from ingest_service.exporting import Exporter
 from ingest_service.found import found_version, not_ready
 from ingest_service.paging import decode_token, encode_token
 from ingest_service.reads.arrow_stream import batch_messages, schema_message
@@ -14,29 +16,39 @@ from ingest_service.reads.batches import read_batches
 from ingest_service.reads.clean_file import CleanFile, CleanFiles
 from ingest_service.reads.preview import Previews
 from ingest_service.reads.streams import ReadStreams
+from ingest_service.stored_files import StoredFiles, clean_file_of
 from shared.errors import FailedPrecondition, OutOfRange, invalid_field
+from shared.exports import ExportFormat
 from shared.records.model import Record
 from shared.records.records import Records
-from shared.storage import ObjectStore
+from shared.storage import CannotSign, ObjectStore
 from tablemill.v1 import data_service_pb2 as pb
 from tablemill.v1 import data_service_pb2_grpc as pb_grpc
 
 _ROWS, _MAX_ROWS = 50, 1000
 _COLUMNS, _MAX_COLUMNS = 200, 500
 _MAX_PROFILE_PAGE_BYTES = 1 << 20
-_PARQUET_TYPE = "application/vnd.apache.parquet"
 
 
 class DataServicer(pb_grpc.DataServiceServicer):
     """Answers tablemill.v1.DataService; the protos say what each method promises."""
 
     def __init__(
-        self, records: Records, store: ObjectStore, files: CleanFiles, previews: Previews, streams: ReadStreams
+        self,
+        records: Records,
+        store: ObjectStore,
+        stored: StoredFiles,
+        files: CleanFiles,
+        previews: Previews,
+        exporter: Exporter,
+        streams: ReadStreams,
     ) -> None:
         self._records = records
         self._store = store
+        self._stored = stored
         self._files = files
         self._previews = previews
+        self._exporter = exporter
         self._streams = streams
 
     async def PreviewRecord(self, request: pb.PreviewRecordRequest, context: Any) -> bytes:  # type: ignore[override]  # noqa: D102, N802
@@ -76,6 +88,25 @@ class DataServicer(pb_grpc.DataServiceServicer):
             response.columns.append(message)
         return response
 
+    async def ExportRecord(  # noqa: D102, N802
+        self, request: pb.ExportRecordRequest, context: Any
+    ) -> AsyncGenerator[pb.ExportRecordResponse]:
+        async with aclosing(self._streams.admit(self._export(request, context))) as parts:
+            async for part in parts:
+                yield part
+
+    async def CreateDownloadUrl(  # noqa: D102, N802
+        self, request: pb.CreateDownloadUrlRequest, context: Any
+    ) -> pb.CreateDownloadUrlResponse:
+        ttl_s = fields.url_ttl_s(request)
+        name, info = await self._stored.find(owner_of(context), request)
+        expires_at = datetime.now(UTC) + timedelta(seconds=ttl_s)
+        try:
+            url = await self._store.sign_url(name, ttl_s, media_type=info.media_type, file_name=info.file_name)
+        except CannotSign as error:
+            raise FailedPrecondition("SIGNING_UNAVAILABLE", f"{error}; use ReadFile") from None
+        return pb.CreateDownloadUrlResponse(url=url, expire_time=messages.time_message(expires_at), info=info)
+
     async def ReadRows(self, request: pb.ReadRowsRequest, context: Any) -> AsyncGenerator[bytes]:  # type: ignore[override]  # noqa: D102, N802
         async with aclosing(self._streams.admit(self._rows(request, context))) as parts:
             async for part in parts:
@@ -103,8 +134,7 @@ class DataServicer(pb_grpc.DataServiceServicer):
 
     async def _file(self, request: pb.ReadFileRequest, context: Any) -> AsyncGenerator[pb.ReadFileResponse]:
         offset = fields.not_negative("offset", request.offset)
-        record = await self._record(context, request)
-        name, info = _file_of(record, request.kind)
+        name, info = await self._stored.find(owner_of(context), request)
         if info.size_bytes and offset > info.size_bytes:
             raise OutOfRange("OFFSET_MISMATCH", f"offset {offset} is beyond the file's {info.size_bytes} bytes")
         yield pb.ReadFileResponse(offset=offset, info=info)
@@ -112,8 +142,27 @@ class DataServicer(pb_grpc.DataServiceServicer):
             yield pb.ReadFileResponse(data=data, offset=offset)
             offset += len(data)
 
+    async def _export(self, request: pb.ExportRecordRequest, context: Any) -> AsyncGenerator[pb.ExportRecordResponse]:
+        asked = checked_export(request)
+        begun = await self._exporter.begun(owner_of(context), asked)
+        if begun is not None:
+            yield begun
+            return
+        record, file = await self._clean(context, request)
+        if asked.options.format is ExportFormat.PARQUET:
+            name, info = clean_file_of(record)
+            yield pb.ExportRecordResponse(info=info)
+            offset = 0
+            async for data in self._store.read(name):
+                yield pb.ExportRecordResponse(data=data, offset=offset)
+                offset += len(data)
+            return
+        async with aclosing(self._exporter.export(record, file, asked)) as parts:
+            async for part in parts:
+                yield part
+
     async def _clean(
-        self, context: Any, request: pb.PreviewRecordRequest | pb.ReadRowsRequest
+        self, context: Any, request: pb.PreviewRecordRequest | pb.ReadRowsRequest | pb.ExportRecordRequest
     ) -> tuple[Record, CleanFile]:
         record = await self._record(context, request)
         if record.clean_object is None:
@@ -123,7 +172,7 @@ class DataServicer(pb_grpc.DataServiceServicer):
     async def _record(
         self,
         context: Any,
-        request: pb.PreviewRecordRequest | pb.GetProfileRequest | pb.ReadRowsRequest | pb.ReadFileRequest,
+        request: pb.PreviewRecordRequest | pb.GetProfileRequest | pb.ReadRowsRequest | pb.ExportRecordRequest,
     ) -> Record:
         revision = fields.not_negative("revision", request.revision)
         record_id = fields.uuid_field("record_id", request.record_id)
@@ -136,35 +185,3 @@ def _profile_position(token: str) -> tuple[int, int]:
     if not (revision.isdecimal() and offset.isdecimal()):
         raise invalid_field("page_token", "is not a next_page_token of this method")
     return int(revision), int(offset)
-
-
-def _file_of(record: Record, kind: pb.FileKind.ValueType) -> tuple[str, pb.FileInfo]:
-    stem = PurePath(record.file_name.replace("\\", "/")).stem or "table"
-    if kind == pb.FILE_KIND_RAW:
-        return record.raw_object, pb.FileInfo(
-            size_bytes=record.raw_size_bytes,
-            crc32c=record.raw_crc32c,
-            media_type="application/octet-stream",
-            file_name=record.file_name,
-        )
-    if kind == pb.FILE_KIND_CLEAN:
-        if record.clean_object is None:
-            raise not_ready(record)
-        return record.clean_object, pb.FileInfo(
-            size_bytes=record.clean_size_bytes or 0,
-            crc32c=record.clean_crc32c or 0,
-            media_type=_PARQUET_TYPE,
-            file_name=f"{stem}.parquet",
-            revision=record.revision,
-        )
-    if kind == pb.FILE_KIND_REJECTS:
-        if record.rejects_object is None:
-            raise FailedPrecondition("RECORD_NOT_READY", "this record has no rejects")
-        return record.rejects_object, pb.FileInfo(
-            size_bytes=record.rejects_size_bytes or 0,
-            crc32c=record.rejects_crc32c or 0,
-            media_type=_PARQUET_TYPE,
-            file_name=f"{stem}.rejects.parquet",
-            revision=record.revision,
-        )
-    raise invalid_field("kind", "must name a file: raw, clean or rejects")

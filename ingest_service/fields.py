@@ -12,8 +12,8 @@ from ingest_service import messages
 from shared.errors import invalid_field
 from shared.jobs.model import JobState
 from shared.records.uploads import UploadHeader
+from tablemill.v1 import data_service_pb2, job_pb2
 from tablemill.v1 import ingest_service_pb2 as pb
-from tablemill.v1 import job_pb2
 
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -38,6 +38,7 @@ _ENCODINGS = frozenset(
 )
 _DATE_ORDERS = {pb.DATE_ORDER_DAY_FIRST: "day_first", pb.DATE_ORDER_MONTH_FIRST: "month_first"}
 _MIN_TTL_S, _MAX_TTL_S = 1.0, 10 * 366 * 86_400.0
+_URL_TTL_S, _MAX_URL_TTL_S = 900.0, 3600.0
 _FIRST_PRINTABLE = 0x20
 _DELETE = 0x7F
 
@@ -174,8 +175,22 @@ def _date_order(order: pb.DateOrder.ValueType) -> str:
     return _DATE_ORDERS.get(order, "")
 
 
+def url_ttl_s(request: data_service_pb2.CreateDownloadUrlRequest) -> float:
+    """Return how many seconds a URL is to work."""
+    if not request.HasField("ttl"):
+        return _URL_TTL_S
+    seconds = _seconds(request.ttl)
+    if not _MIN_TTL_S <= seconds <= _MAX_URL_TTL_S:
+        raise invalid_field("ttl", "must be 1 second to 1 hour")
+    return seconds
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.seconds + duration.nanos / 1e9
+
+
 def _ttl_s(ttl: Duration) -> float:
-    seconds = ttl.seconds + ttl.nanos / 1e9
+    seconds = _seconds(ttl)
     if not _MIN_TTL_S <= seconds <= _MAX_TTL_S:
         raise invalid_field("header.ttl", "must be 1 second to 10 years")
     return seconds

@@ -25,7 +25,13 @@ class IngestSettings(ServiceSettings):
     stream_max_age_s: float = Field(
         3600.0, description="Seconds after which a connection or a watch is ended, so that clients spread anew", ge=1
     )
-    max_reads: int = Field(64, description="ReadRows and ReadFile streams open at once on this process at most", gt=0)
+    max_reads: int = Field(
+        64, description="ReadRows, ReadFile and ExportRecord streams open at once on this process at most", gt=0
+    )
     read_cache_bytes: int = Field(
         64 << 20, description="Memory for footers and decoded rows of clean data that previews come back to", gt=0
     )
+    export_direct_cells: int = Field(
+        50_000, description="Cells of the largest table that is exported without a job", ge=0
+    )
+    export_ttl_s: float = Field(86_400.0, description="Seconds that the file of an export job stays", gt=0)

@@ -21,7 +21,7 @@ RPC_SECONDS = Histogram(
 )
 UPLOAD_BYTES = Counter("tablemill_upload_bytes_total", "Bytes received by UploadFile")
 UPLOADS_ACTIVE = Gauge("tablemill_uploads_active", "UploadFile streams open on this process")
-READ_STREAMS = Gauge("tablemill_read_streams", "ReadRows and ReadFile streams open on this process")
+READ_STREAMS = Gauge("tablemill_read_streams", "ReadRows, ReadFile and ExportRecord streams open on this process")
 WATCH_STREAMS = Gauge("tablemill_watch_streams", "WatchStatus streams open on this process")
 LISTENER_UP = Gauge("tablemill_listener_up", "1 while the LISTEN session is proven alive, else 0")
 NOTIFICATIONS = Counter("tablemill_notifications_total", "Notifications received, by channel", ["channel"])
@@ -41,7 +41,7 @@ JOBS_RUNNING = Gauge("tablemill_jobs_running", "Attempts running on this worker,
 LEASES_LOST = Counter("tablemill_leases_lost_total", "Leases this worker lost before its attempt ended", ["queue"])
 JOBS_RESCUED = Counter("tablemill_jobs_rescued_total", "Jobs this process took back from dead workers")
 
-SWEPT = Counter("tablemill_swept_total", "What the sweeper removed: uploads, records, jobs, orphans", ["kind"])
+SWEPT = Counter("tablemill_swept_total", "What the sweeper removed: uploads, records, exports, jobs, orphans", ["kind"])
 
 
 class _JsonFormatter(logging.Formatter):

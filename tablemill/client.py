@@ -2,30 +2,30 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
+
+import grpc
 
 from tablemill.actions import Actions
 from tablemill.channel import open_channel
 from tablemill.downloading import Download, DownloadCallback, DownloadResult
-from tablemill.errors import TablemillError, answer_of
+from tablemill.errors import RefusedError, TablemillError, answer_of
+from tablemill.exporting import Export, export_request
 from tablemill.operations import Operations
-from tablemill.reading import RowsRead
+from tablemill.record_reads import RecordReads
 from tablemill.retrying import RetryPolicy
 from tablemill.sources import FileSource, StreamSource
 from tablemill.uploading import ProgressCallback, Upload, UploadPlan, UploadResult
 from tablemill.v1 import data_service_pb2, data_service_pb2_grpc, ingest_service_pb2, ingest_service_pb2_grpc
 from tablemill.v1.ingest_service_pb2 import ReadOptions
-from tablemill.v1.job_pb2 import Job, JobState
-from tablemill.v1.record_pb2 import ColumnProfile, Record
+from tablemill.v1.job_pb2 import JOB_STATE_SUCCEEDED, Job, JobState
+from tablemill.v1.record_pb2 import Record
 from tablemill.watching import MAX_OPENING, RetryCallback, TokenCallback, Watch, WatchPlan
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 DEFAULT_HEARTBEAT_S = 15.0
 
@@ -34,7 +34,7 @@ def _ignore(*_progress: object) -> None:
     """Take a report of progress that nobody asked for."""
 
 
-class TablemillClient:
+class TablemillClient(RecordReads):
     """A connection to Tablemill. Use it as a context manager, in one event loop:
 
         async with TablemillClient("localhost:50051") as client:
@@ -208,116 +208,58 @@ class TablemillClient:
                 return
             request.page_token = page.next_page_token
 
-    async def preview(
+    async def export(  # noqa: PLR0913  # all but three may be left out
         self,
         record_id: str,
-        *,
-        row_offset: int = 0,
-        row_limit: int = 50,
-        columns: Sequence[str] = (),
-        revision: int = 0,
-    ) -> data_service_pb2.PreviewRecordResponse:
-        """Return some rows of one version (0: the current one), at most 1,000, of all columns or those named."""
-        request = data_service_pb2.PreviewRecordRequest(
-            record_id=record_id, row_offset=row_offset, row_limit=row_limit, columns=columns, revision=revision
-        )
-        return await answer_of(self._data.PreviewRecord(request))
-
-    async def read_rows(
-        self,
-        record_id: str,
-        *,
-        columns: Sequence[str] = (),
-        row_offset: int = 0,
-        row_limit: int = 0,
-        revision: int = 0,
-    ) -> "AsyncGenerator[pa.RecordBatch]":
-        """Yield the clean data as Arrow record batches of about 1 MiB; a broken stream is resumed. Needs pyarrow.
-
-        Args:
-            record_id: The record.
-            columns: Their names, in the order wanted; empty for all.
-            row_offset: First row, from 0.
-            row_limit: At most this many rows; 0 for all.
-            revision: Which version; 0 for the current one. All batches are of one version.
-
-        Raises:
-            UnavailableError: The rows could not be read within the retry policy.
-        """
-        read = self.open_rows(record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision)
-        async with aclosing(read.batches()) as batches:
-            async for batch in batches:
-                yield batch
-
-    async def read_table(
-        self,
-        record_id: str,
-        *,
-        columns: Sequence[str] = (),
-        row_offset: int = 0,
-        row_limit: int = 0,
-        revision: int = 0,
-    ) -> "pa.Table":
-        """Return what `read_rows` yields as one table: `table.to_pandas()`, `polars.from_arrow(table)`."""
-        read = self.open_rows(record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision)
-        return await read.table()
-
-    def open_rows(
-        self,
-        record_id: str,
-        *,
-        columns: Sequence[str] = (),
-        row_offset: int = 0,
-        row_limit: int = 0,
-        revision: int = 0,
-    ) -> RowsRead:
-        """Return the read behind `read_rows`, for those who want the Arrow IPC bytes themselves: no pyarrow needed."""
-        request = data_service_pb2.ReadRowsRequest(
-            record_id=record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision
-        )
-        return RowsRead(self._data, request, self._retry)
-
-    async def profile(
-        self, record_id: str, *, page_size: int = 200, revision: int = 0
-    ) -> AsyncGenerator[ColumnProfile]:
-        """Yield what is known of the values of each column, in order; fetched page by page as needed.
-
-        `revision` is the version to describe, 0: the current one.
-        """
-        request = data_service_pb2.GetProfileRequest(record_id=record_id, page_size=page_size, revision=revision)
-        while True:
-            page = await answer_of(self._data.GetProfile(request))
-            for column in page.columns:
-                yield column
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
-
-    async def download(
-        self,
-        record_id: str,
-        kind: "data_service_pb2.FileKind.ValueType",
+        file_format: str,
         path: Path,
         *,
         revision: int = 0,
+        split_sheets: bool = False,
+        byte_order_mark: bool = False,
+        keep_formulas: bool = False,
+        request_id: str | None = None,
+        on_job: Callable[[Job], object] = _ignore,
         on_progress: DownloadCallback = _ignore,
     ) -> DownloadResult:
-        """Fetch a file of a record, resuming where a stream broke, and check it.
+        """Save the clean data as a file to open elsewhere; for a large one, wait for the job that makes it.
 
         Args:
             record_id: The record.
-            kind: Which of its files, for example `data_service_pb2.FILE_KIND_CLEAN`.
-            path: Where to put it: replaced in one step once the file is whole. In a directory it gets the
-                server's name for it and replaces nothing.
-            revision: Which version, 0: the current one.
+            file_format: "xlsx", "csv" or "parquet".
+            path: Where to put it, as with `download`.
+            revision: Which version, 0: the current one; `DownloadResult.revision` tells which it was.
+            split_sheets: xlsx: go on in another sheet after 1,048,575 rows instead of being refused.
+            byte_order_mark: csv: begin with one, for Excel.
+            keep_formulas: csv: put no apostrophe before text that a spreadsheet would take for a formula.
+            request_id: UUID that names the export. Pass the same one again for the same export.
+            on_job: Called with each state of the job, if there is one.
             on_progress: Called with the bytes received and the bytes in all.
 
         Raises:
             OSError: The file cannot be written, or exists already in the directory.
+            RefusedError: The format cannot hold the data, or the job failed.
             DamagedFileError: The bytes received are not those the server holds.
             UnavailableError: It could not be fetched within the retry policy.
         """
-        return await Download(self._data, record_id, kind, revision, self._retry, on_progress).run(path)
+        if file_format == "parquet":
+            kind = data_service_pb2.FILE_KIND_CLEAN
+            return await self.download(record_id, kind, path, revision=revision, on_progress=on_progress)
+        request = export_request(record_id, file_format, request_id or str(uuid.uuid4()), revision)
+        request.split_sheets, request.byte_order_mark = split_sheets, byte_order_mark
+        request.keep_formulas = keep_formulas
+        export = Export(self._data, request, self._retry, on_progress)
+        job = await export.begin()
+        if job is None:
+            return await export.save(path)
+        async with aclosing(self.watch([job.job_id])) as jobs:
+            async for job in jobs:
+                on_job(job)
+        if job.state != JOB_STATE_SUCCEEDED:
+            message = job.error.message or "the export was cancelled"
+            raise RefusedError(job.error.reason, message, grpc.StatusCode.FAILED_PRECONDITION, dict(job.error.metadata))
+        read = data_service_pb2.ReadFileRequest(export_job_id=job.job_id)
+        return await Download(self._data, read, self._retry, on_progress).run(path)
 
 
 __all__ = ["TablemillClient", "TablemillError"]

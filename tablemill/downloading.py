@@ -3,7 +3,7 @@
 import asyncio
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,18 +21,19 @@ _SILENCE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class DownloadResult:
-    """A file that arrived whole; `media_type` says what it is."""
+    """A file that arrived whole; `media_type` says what it is, `revision` of which version (0: of none)."""
 
     path: Path
     size_bytes: int
     crc32c: int
     media_type: str
+    revision: int
 
 
 DownloadCallback = Callable[[int, int], None]
 
 
-class _PartFile:
+class PartFile:
     """The bytes received so far, in a hidden file beside the final one."""
 
     def __init__(self, directory: Path) -> None:
@@ -43,11 +44,13 @@ class _PartFile:
         self.crc32c = 0
 
     def append(self, data: bytes) -> None:
+        """Add bytes at the end."""
         self._file.write(data)
         self.crc32c = google_crc32c.extend(self.crc32c, data)
         self.size_bytes += len(data)
 
     def publish(self, path: Path) -> None:
+        """Give the file its name; what had it before is replaced."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
@@ -58,6 +61,7 @@ class _PartFile:
         self._path.replace(path)
 
     def discard(self) -> None:
+        """Remove the file unless it was published."""
         self._file.close()
         with suppress(FileNotFoundError):
             self._path.unlink()
@@ -69,16 +73,12 @@ class Download:
     def __init__(
         self,
         stub: data_service_pb2_grpc.DataServiceStub,
-        record_id: str,
-        kind: "pb.FileKind.ValueType",
-        revision: int,
+        request: pb.ReadFileRequest,
         policy: RetryPolicy,
         on_progress: DownloadCallback,
     ) -> None:
         self._stub = stub
-        self._record_id = record_id
-        self._kind = kind
-        self._revision = revision
+        self._request = request
         self._on_progress = on_progress
         self._backoff = Backoff(policy)
         self._info: pb.FileInfo | None = None
@@ -91,27 +91,9 @@ class Download:
             DamagedFileError: The bytes received are not those the server holds.
             TablemillError: The last failure, when resuming did not help.
         """
-        into_directory = await asyncio.to_thread(path.is_dir)
-        part = await asyncio.to_thread(_PartFile, path if into_directory else path.parent)
-        try:
-            info = await self._fetch(part)
-            if (part.size_bytes, part.crc32c) != (info.size_bytes, info.crc32c):
-                raise DamagedFileError(
-                    "FILE_CRC_MISMATCH",
-                    f"received {part.size_bytes} bytes with CRC32C {part.crc32c:08x}, "
-                    f"expected {info.size_bytes} bytes with {info.crc32c:08x}; download it again",
-                    grpc.StatusCode.DATA_LOSS,
-                )
-            if into_directory:
-                path = path / _safe_name(info.file_name, self._record_id)
-                if await asyncio.to_thread(path.exists):
-                    raise FileExistsError(f"{path} exists already; name another path")
-            await asyncio.to_thread(part.publish, path)
-        finally:
-            part.discard()
-        return DownloadResult(path, info.size_bytes, info.crc32c, info.media_type)
+        return await save(path, self._fetch, self._request.record_id or self._request.export_job_id)
 
-    async def _fetch(self, part: _PartFile) -> pb.FileInfo:
+    async def _fetch(self, part: PartFile) -> pb.FileInfo:
         while True:
             try:
                 return await self._read_stream(part)
@@ -120,13 +102,12 @@ class Download:
                     raise
                 await self._backoff.pause(error)
 
-    async def _read_stream(self, part: _PartFile) -> pb.FileInfo:
+    async def _read_stream(self, part: PartFile) -> pb.FileInfo:
         # Once it has begun, a download goes on with the version it began with.
-        revision = self._info.revision if self._info else self._revision
-        request = pb.ReadFileRequest(
-            record_id=self._record_id, kind=self._kind, offset=part.size_bytes, revision=revision
-        )
-        call = self._stub.ReadFile(request)
+        if self._info and not self._request.export_job_id:
+            self._request.revision = self._info.revision
+        self._request.offset = part.size_bytes
+        call = self._stub.ReadFile(self._request)
         try:
             while True:
                 async with asyncio.timeout(_SILENCE_S):
@@ -144,7 +125,7 @@ class Download:
             raise lost_stream("the server ended the download before its end")
         return self._info
 
-    async def _take(self, message: pb.ReadFileResponse, part: _PartFile) -> None:
+    async def _take(self, message: pb.ReadFileResponse, part: PartFile) -> None:
         if message.HasField("info"):
             if self._info is not None and self._info.crc32c != message.info.crc32c:
                 raise DamagedFileError(
@@ -164,6 +145,29 @@ class Download:
             self._backoff.note_progress()
         if self._info is not None:
             self._on_progress(part.size_bytes, self._info.size_bytes)
+
+
+async def save(path: Path, fetch: Callable[[PartFile], Awaitable[pb.FileInfo]], fallback_name: str) -> DownloadResult:
+    """Let `fetch` bring a file, check it, and only then give it its name; see `Download.run`."""
+    into_directory = await asyncio.to_thread(path.is_dir)
+    part = await asyncio.to_thread(PartFile, path if into_directory else path.parent)
+    try:
+        info = await fetch(part)
+        if (part.size_bytes, part.crc32c) != (info.size_bytes, info.crc32c):
+            raise DamagedFileError(
+                "FILE_CRC_MISMATCH",
+                f"received {part.size_bytes} bytes with CRC32C {part.crc32c:08x}, "
+                f"expected {info.size_bytes} bytes with {info.crc32c:08x}; download it again",
+                grpc.StatusCode.DATA_LOSS,
+            )
+        if into_directory:
+            path = path / _safe_name(info.file_name, fallback_name)
+            if await asyncio.to_thread(path.exists):
+                raise FileExistsError(f"{path} exists already; name another path")
+        await asyncio.to_thread(part.publish, path)
+    finally:
+        part.discard()
+    return DownloadResult(path, info.size_bytes, info.crc32c, info.media_type, info.revision)
 
 
 def _safe_name(name: str, fallback: str) -> str:

@@ -1,4 +1,4 @@
-"""Removes what is over: abandoned uploads, expired records, old jobs, and objects that no row names.
+"""Removes what is over: abandoned uploads, expired records and exports, old jobs, and objects that no row names.
 
 Safe to run on every worker: one at a time does it, and every step may be done twice.
 """
@@ -19,7 +19,7 @@ _BATCH = 100
 _JOBS_BATCH = 1000
 _LOOKS_A_PERIOD = 10
 _DELETES_AT_ONCE = 4
-_FOLDERS = ("uploads/", "raw/", "clean/", "rejects/", "partial/")
+_FOLDERS = ("uploads/", "raw/", "clean/", "rejects/", "exports/", "partial/")
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ class Sweeper:
             if turn:
                 await self._forget("uploads", self._expiry.forget_uploads)
                 await self._forget("records", self._expiry.forget_records)
+                await self._forget("exports", self._expiry.forget_exports)
                 await self._forget_jobs()
                 for folder in _FOLDERS:
                     await self._delete_orphans(folder)

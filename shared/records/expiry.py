@@ -39,7 +39,7 @@ RETURNING segments AS objects
 """
 
 # Guard: row locks, skipping those that others hold. Walks records_by_expiry; touches the rows it returns, their
-# versions, jobs and uploads: a repeated upload must not name a record that is gone.
+# versions, jobs, uploads and exports: a repeated upload must not name a record that is gone.
 _FORGET_RECORDS: LiteralString = """
 WITH due AS MATERIALIZED (
     SELECT record_id FROM records WHERE expires_at < clock_timestamp()
@@ -53,7 +53,22 @@ RETURNING raw_object || ARRAY(
     SELECT object FROM versions, unnest(ARRAY[clean_object, rejects_object]) AS object
     WHERE versions.record_id = records.record_id AND object IS NOT NULL
     GROUP BY object
+    UNION ALL
+    SELECT object FROM exports WHERE exports.record_id = records.record_id AND object IS NOT NULL
 ) AS objects
+"""
+
+# Guard: row locks, skipping those that others hold. Walks exports_by_expiry; touches the rows it returns. One whose
+# job is not over stays.
+_FORGET_EXPORTS: LiteralString = """
+WITH due AS MATERIALIZED (
+    SELECT job_id FROM exports WHERE expires_at < clock_timestamp() AND NOT EXISTS (
+        SELECT FROM jobs WHERE jobs.job_id = exports.job_id AND ended_at IS NULL)
+    ORDER BY expires_at LIMIT %(limit)s
+    FOR UPDATE SKIP LOCKED
+)
+DELETE FROM exports USING due WHERE exports.job_id = due.job_id
+RETURNING array_remove(ARRAY[object], NULL) AS objects
 """
 
 # Guard: the row's own end. Walks the primary key from `after` on, `limit` rows a call. The newest job of a record
@@ -79,6 +94,7 @@ SELECT name FROM unnest(%(names)s::text[], %(ids)s::uuid[], %(created)s::timesta
 WHERE created_at < clock_timestamp() - make_interval(secs => %(grace_s)s)
   AND NOT EXISTS (SELECT FROM records WHERE record_id = id AND name = raw_object)
   AND NOT EXISTS (SELECT FROM versions WHERE record_id = id AND name IN (clean_object, rejects_object))
+  AND NOT EXISTS (SELECT FROM exports WHERE record_id = id AND name = object)
   AND NOT EXISTS (SELECT FROM jobs WHERE record_id = id AND state = 'running')
   AND NOT EXISTS (
       SELECT FROM uploads, unnest(segments) AS segment
@@ -86,7 +102,7 @@ WHERE created_at < clock_timestamp() - make_interval(secs => %(grace_s)s)
 """
 
 # What the services name: the id after the folder is that of the record or of the upload.
-_NAMED_BY_US = re.compile(r"(?:raw|clean|rejects|uploads)/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})[-/].+")
+_NAMED_BY_US = re.compile(r"(?:raw|clean|rejects|exports|uploads)/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})[-/].+")
 _UNFINISHED = re.compile(r"partial/[0-9a-f]{32}")
 _FIRST_ID = UUID(int=0)
 
@@ -118,8 +134,12 @@ class Expiry:
         return await self._objects_of(_FORGET_UPLOADS, limit)
 
     async def forget_records(self, limit: int) -> Sequence[Sequence[str]]:
-        """Delete expired records with their versions, jobs and uploads; return the objects of each."""
+        """Delete expired records with their versions, jobs, uploads and exports; return the objects of each."""
         return await self._objects_of(_FORGET_RECORDS, limit)
+
+    async def forget_exports(self, limit: int) -> Sequence[Sequence[str]]:
+        """Delete exports that have expired and whose job is over; return the objects of each."""
+        return await self._objects_of(_FORGET_EXPORTS, limit)
 
     async def forget_jobs(self, after: UUID | None, *, keep_s: float, limit: int) -> tuple[int, UUID | None]:
         """Delete jobs that ended `keep_s` ago; return how many, and the id to go on after (None: that was all)."""

@@ -4,9 +4,26 @@ from pathlib import Path
 
 from shared.storage.directory import DirectoryStore
 from shared.storage.gcs import GcsStore
-from shared.storage.store import ListedObject, ObjectDiffers, ObjectInfo, ObjectMissing, ObjectStore, StoreError
+from shared.storage.store import (
+    CannotSign,
+    ListedObject,
+    ObjectDiffers,
+    ObjectInfo,
+    ObjectMissing,
+    ObjectStore,
+    StoreError,
+)
 
-__all__ = ["ListedObject", "ObjectDiffers", "ObjectInfo", "ObjectMissing", "ObjectStore", "StoreError", "open_store"]
+__all__ = [
+    "CannotSign",
+    "ListedObject",
+    "ObjectDiffers",
+    "ObjectInfo",
+    "ObjectMissing",
+    "ObjectStore",
+    "StoreError",
+    "open_store",
+]
 
 
 def open_store(url: str, *, emulator_url: str = "") -> ObjectStore:

@@ -12,7 +12,7 @@ from typing import BinaryIO, ParamSpec, TypeVar
 from uuid import uuid4
 
 from shared.storage import files
-from shared.storage.store import ListedObject, ObjectDiffers, ObjectInfo, ObjectMissing, StoreError
+from shared.storage.store import CannotSign, ListedObject, ObjectDiffers, ObjectInfo, ObjectMissing, StoreError
 
 _PIECE_BYTES = 1 << 20
 _THREADS = 8
@@ -86,6 +86,11 @@ class DirectoryStore:
                 shutil.copyfileobj(source, target, _PIECE_BYTES)
 
         await self._run(copy)
+
+    async def sign_url(self, name: str, ttl_s: float, *, media_type: str, file_name: str) -> str:
+        """Raise CannotSign: nothing serves a directory."""
+        del name, ttl_s, media_type, file_name
+        raise CannotSign("a directory has no URLs")
 
     async def delete(self, names: Sequence[str]) -> None:
         """Remove the objects' files; the parts of one writer go together, with their one file."""

@@ -39,6 +39,10 @@ class ObjectDiffers(StoreError):
     """An object of that name exists with other content, or bytes changed on the way."""
 
 
+class CannotSign(Exception):
+    """This store makes no signed URLs; the message says why."""
+
+
 class ObjectStore(Protocol):
     """Immutable objects by name. All methods raise StoreError when the store is away."""
 
@@ -74,6 +78,12 @@ class ObjectStore(Protocol):
 
     async def get_file(self, name: str, path: Path) -> None:
         """Write the object to `path`, in constant memory. Raises ObjectMissing."""
+
+    async def sign_url(self, name: str, ttl_s: float, *, media_type: str, file_name: str) -> str:
+        """Return a URL that gives the object to anybody who has it, for `ttl_s` seconds, as a file to be saved.
+
+        Raises CannotSign.
+        """
 
     async def delete(self, names: Sequence[str]) -> None:
         """Remove objects; those that do not exist are fine."""

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from tablemill.cli import change, commands, operate, reads
+from tablemill.cli import change, commands, files, operate, reads
 from tablemill.cli.exits import EXIT_CODES, EXIT_INTERRUPTED, Exits
 from tablemill.cli.session import Session
 
@@ -33,7 +33,7 @@ def cli(context: click.Context, server: str, as_json: bool) -> None:
     context.obj = Session(server, as_json=as_json)
 
 
-for command in (*commands.COMMANDS, *reads.COMMANDS, *change.COMMANDS, *operate.COMMANDS):
+for command in (*commands.COMMANDS, *reads.COMMANDS, *files.COMMANDS, *change.COMMANDS, *operate.COMMANDS):
     cli.add_command(command)
 
 

@@ -1,29 +1,21 @@
-"""The commands that move files and follow jobs: upload, watch, status, download."""
+"""The commands that bring files in and follow jobs: upload, watch, status."""
 
 from contextlib import aclosing
 from pathlib import Path
 
 import click
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from tablemill.cli.exits import EXIT_JOB_FAILED, Exits
 from tablemill.cli.jobs import STATES, print_job, show_watch
 from tablemill.cli.read_options import with_read_options
-from tablemill.cli.reads import REVISION, print_record
-from tablemill.cli.session import Session, with_session
+from tablemill.cli.reads import print_record
+from tablemill.cli.session import Session, transfer_bar, with_session
 from tablemill.client import TablemillClient
 from tablemill.errors import NotFoundError
 from tablemill.uploading import UploadProgress, UploadResult
-from tablemill.v1 import data_service_pb2
 from tablemill.v1.ingest_service_pb2 import ReadOptions
 from tablemill.v1.job_pb2 import JOB_STATE_SUCCEEDED
 from tablemill.v1.record_pb2 import RECORD_STATE_FAILED
-
-_KINDS = {
-    "clean": data_service_pb2.FILE_KIND_CLEAN,
-    "raw": data_service_pb2.FILE_KIND_RAW,
-    "rejects": data_service_pb2.FILE_KIND_REJECTS,
-}
 
 
 @click.command()
@@ -47,7 +39,7 @@ def upload(
     pairs = dict(_split_label(label) for label in labels)
 
     async def run(client: TablemillClient) -> None:
-        with _transfer_bar(session, "Uploading") as bar:
+        with transfer_bar(session, "Uploading") as bar:
             task = bar.add_task("", total=None)
 
             def report(progress: UploadProgress) -> None:
@@ -126,41 +118,7 @@ def status(session: Session, id_: str) -> None:
     session.run(run)
 
 
-@click.command()
-@click.argument("record_id")
-@click.option("--kind", type=click.Choice(list(_KINDS)), default="clean", show_default=True, help="Which file.")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    help="File to write, or a directory [default: here, under the server's name for it].",
-)
-@REVISION
-@with_session
-def download(session: Session, record_id: str, kind: str, output: Path, revision: int) -> None:
-    """Fetch a file of a record: the clean Parquet, the raw bytes, or the cells that were set aside."""
-
-    async def run(client: TablemillClient) -> None:
-        with _transfer_bar(session, "Downloading") as bar:
-            task = bar.add_task("", total=None)
-            result = await client.download(
-                record_id,
-                _KINDS[kind],
-                output,
-                revision=revision,
-                on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-            )
-        if session.as_json:
-            facts = {"path": str(result.path), "size_bytes": result.size_bytes}
-            session.print_json({**facts, "crc32c": result.crc32c, "media_type": result.media_type})
-        else:
-            session.out.print(f"{result.path} ({result.size_bytes:,} bytes, checked)", markup=False)
-
-    session.run(run)
-
-
-COMMANDS = (upload, watch, status, download)
+COMMANDS = (upload, watch, status)
 
 
 def _split_label(label: str) -> tuple[str, str]:
@@ -177,8 +135,3 @@ def _print_upload(session: Session, file: Path, result: UploadResult) -> None:
         return
     session.out.print(f"Uploaded {file.name} ({result.size_bytes:,} bytes)", markup=False)
     session.out.print(f"  record  {result.record_id}\n  job     {result.job_id}", markup=False)
-
-
-def _transfer_bar(session: Session, verb: str) -> Progress:
-    columns = (TextColumn(verb), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
-    return Progress(*columns, console=session.err, transient=True, disable=not session.live)

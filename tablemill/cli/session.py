@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from tablemill.cli.exits import Exits, code_of
 from tablemill.client import TablemillClient
@@ -102,6 +103,12 @@ class Session:
         self.err.print(f"[red]{escape(error.reason or error.code.name)}:[/] {escape(error.message)}")
         for key, value in error.metadata.items():
             self.err.print(f"  {escape(key)}: {escape(value)}")
+
+
+def transfer_bar(session: Session, verb: str) -> Progress:
+    """Return a bar for bytes on their way; it is drawn only where somebody watches."""
+    columns = (TextColumn(verb), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    return Progress(*columns, console=session.err, transient=True, disable=not session.live)
 
 
 def as_json(message: Message) -> dict[str, Any]:

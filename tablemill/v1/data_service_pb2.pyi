@@ -5,9 +5,12 @@ Reads of clean data. They are served from the clean Parquet file, never by parsi
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from tablemill.v1 import job_pb2 as _job_pb2
 from tablemill.v1 import record_pb2 as _record_pb2
 import builtins as _builtins
 import sys
@@ -51,6 +54,38 @@ FILE_KIND_REJECTS: FileKind.ValueType  # 3
 record has none.
 """
 Global___FileKind: _TypeAlias = FileKind  # noqa: Y015
+
+class _ExportFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExportFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXPORT_FORMAT_UNSPECIFIED: _ExportFormat.ValueType  # 0
+    """Refused."""
+    EXPORT_FORMAT_XLSX: _ExportFormat.ValueType  # 1
+    """Excel: a frozen header; numbers, dates and times as such; text as text even where it looks like a formula. What
+    Excel would change is text: integers of more than 15 digits, dates before March 1900, NaN and the infinities.
+    """
+    EXPORT_FORMAT_CSV: _ExportFormat.ValueType  # 2
+    """UTF-8, comma, double quotes, LF; the first line has the names. Null is an empty field, empty text is ""."""
+    EXPORT_FORMAT_PARQUET: _ExportFormat.ValueType  # 3
+    """The clean file itself."""
+
+class ExportFormat(_ExportFormat, metaclass=_ExportFormatEnumTypeWrapper):
+    """A format of exports."""
+
+EXPORT_FORMAT_UNSPECIFIED: ExportFormat.ValueType  # 0
+"""Refused."""
+EXPORT_FORMAT_XLSX: ExportFormat.ValueType  # 1
+"""Excel: a frozen header; numbers, dates and times as such; text as text even where it looks like a formula. What
+Excel would change is text: integers of more than 15 digits, dates before March 1900, NaN and the infinities.
+"""
+EXPORT_FORMAT_CSV: ExportFormat.ValueType  # 2
+"""UTF-8, comma, double quotes, LF; the first line has the names. Null is an empty field, empty text is ""."""
+EXPORT_FORMAT_PARQUET: ExportFormat.ValueType  # 3
+"""The clean file itself."""
+Global___ExportFormat: _TypeAlias = ExportFormat  # noqa: Y015
 
 @_typing.final
 class PreviewRecordRequest(_message.Message):
@@ -356,14 +391,17 @@ class ReadFileRequest(_message.Message):
     KIND_FIELD_NUMBER: _builtins.int
     OFFSET_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    EXPORT_JOB_ID_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
-    """The record."""
+    """The record; empty for an export."""
     kind: Global___FileKind.ValueType
-    """Which of its files."""
+    """Which of its files; unset for an export."""
     offset: _builtins.int
     """First byte wanted."""
     revision: _builtins.int
     """Which version; 0 means the current one. To resume, ask for `info.revision`. RAW has no versions."""
+    export_job_id: _builtins.str
+    """The job of an export, in place of all but `offset`."""
     def __init__(
         self,
         *,
@@ -371,10 +409,11 @@ class ReadFileRequest(_message.Message):
         kind: Global___FileKind.ValueType = ...,
         offset: _builtins.int = ...,
         revision: _builtins.int = ...,
+        export_job_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "offset", b"offset", "record_id", b"record_id", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["export_job_id", b"export_job_id", "kind", b"kind", "offset", b"offset", "record_id", b"record_id", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -449,3 +488,161 @@ class FileInfo(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FileInfo: _TypeAlias = FileInfo  # noqa: Y015
+
+@_typing.final
+class ExportRecordRequest(_message.Message):
+    """Asks for an export."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SPLIT_SHEETS_FIELD_NUMBER: _builtins.int
+    BYTE_ORDER_MARK_FIELD_NUMBER: _builtins.int
+    KEEP_FORMULAS_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record."""
+    revision: _builtins.int
+    """Which version; 0 means the current one."""
+    format: Global___ExportFormat.ValueType
+    """The format."""
+    request_id: _builtins.str
+    """UUID made by the client: the same one again means the same export."""
+    split_sheets: _builtins.bool
+    """XLSX: go on in another sheet after 1,048,575 rows, where the export is refused otherwise."""
+    byte_order_mark: _builtins.bool
+    """CSV: begin with a byte order mark, without which Excel does not see that it is UTF-8."""
+    keep_formulas: _builtins.bool
+    """CSV: leave text alone that a spreadsheet would take for a formula. Otherwise it gets an apostrophe in front."""
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        format: Global___ExportFormat.ValueType = ...,
+        request_id: _builtins.str = ...,
+        split_sheets: _builtins.bool = ...,
+        byte_order_mark: _builtins.bool = ...,
+        keep_formulas: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["byte_order_mark", b"byte_order_mark", "format", b"format", "keep_formulas", b"keep_formulas", "record_id", b"record_id", "request_id", b"request_id", "revision", b"revision", "split_sheets", b"split_sheets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecordRequest: _TypeAlias = ExportRecordRequest  # noqa: Y015
+
+@_typing.final
+class ExportRecordResponse(_message.Message):
+    """A part of an export, or the job that makes it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    INFO_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Bytes, at most 1 MiB."""
+    offset: _builtins.int
+    """Offset in the file of the first byte of `data`."""
+    @_builtins.property
+    def info(self) -> Global___FileInfo:
+        """In the first message of an export that comes at once."""
+
+    @_builtins.property
+    def job(self) -> _job_pb2.Job:
+        """The only message of an export that a job makes."""
+
+    def __init__(
+        self,
+        *,
+        data: _builtins.bytes = ...,
+        offset: _builtins.int = ...,
+        info: Global___FileInfo | None = ...,
+        job: _job_pb2.Job | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["info", b"info", "job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "info", b"info", "job", b"job", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportRecordResponse: _TypeAlias = ExportRecordResponse  # noqa: Y015
+
+@_typing.final
+class CreateDownloadUrlRequest(_message.Message):
+    """Asks for a URL of a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORD_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    EXPORT_JOB_ID_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    record_id: _builtins.str
+    """The record; empty for an export."""
+    kind: Global___FileKind.ValueType
+    """Which of its files; unset for an export."""
+    revision: _builtins.int
+    """Which version; 0 means the current one."""
+    export_job_id: _builtins.str
+    """The job of an export, in place of all of these."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """How long the URL works: 1 second to 1 hour; unset means 15 minutes."""
+
+    def __init__(
+        self,
+        *,
+        record_id: _builtins.str = ...,
+        kind: Global___FileKind.ValueType = ...,
+        revision: _builtins.int = ...,
+        export_job_id: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["export_job_id", b"export_job_id", "kind", b"kind", "record_id", b"record_id", "revision", b"revision", "ttl", b"ttl"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDownloadUrlRequest: _TypeAlias = CreateDownloadUrlRequest  # noqa: Y015
+
+@_typing.final
+class CreateDownloadUrlResponse(_message.Message):
+    """A URL of a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    INFO_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """To be fetched with GET, without further headers."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stops working."""
+
+    @_builtins.property
+    def info(self) -> Global___FileInfo:
+        """The file behind it."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        info: Global___FileInfo | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "info", b"info"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "info", b"info", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateDownloadUrlResponse: _TypeAlias = CreateDownloadUrlResponse  # noqa: Y015

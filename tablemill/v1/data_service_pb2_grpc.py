@@ -50,6 +50,16 @@ class DataServiceStub:
                 request_serializer=tablemill_dot_v1_dot_data__service__pb2.ReadRowsRequest.SerializeToString,
                 response_deserializer=tablemill_dot_v1_dot_data__service__pb2.ReadRowsResponse.FromString,
                 _registered_method=True)
+        self.ExportRecord = channel.unary_stream(
+                '/tablemill.v1.DataService/ExportRecord',
+                request_serializer=tablemill_dot_v1_dot_data__service__pb2.ExportRecordRequest.SerializeToString,
+                response_deserializer=tablemill_dot_v1_dot_data__service__pb2.ExportRecordResponse.FromString,
+                _registered_method=True)
+        self.CreateDownloadUrl = channel.unary_unary(
+                '/tablemill.v1.DataService/CreateDownloadUrl',
+                request_serializer=tablemill_dot_v1_dot_data__service__pb2.CreateDownloadUrlRequest.SerializeToString,
+                response_deserializer=tablemill_dot_v1_dot_data__service__pb2.CreateDownloadUrlResponse.FromString,
+                _registered_method=True)
         self.ReadFile = channel.unary_stream(
                 '/tablemill.v1.DataService/ReadFile',
                 request_serializer=tablemill_dot_v1_dot_data__service__pb2.ReadFileRequest.SerializeToString,
@@ -97,15 +107,43 @@ class DataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExportRecord(self, request, context):
+        """Purpose: get the clean data as a file to open elsewhere: xlsx, csv or parquet; always of one version, which is told.
+
+        Stream: a small table comes at once, as the messages of ReadFile. For a large one there is a single message with
+        the `job` that makes the file: watch it, then fetch the file with ReadFile and its id as `export_job_id`. Parquet
+        always comes at once: it is the clean file itself. Sending the same request again, by its `request_id`, gives the
+        same job.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), ALREADY_EXISTS
+        (REQUEST_ID_REUSED), FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_TOO_LARGE, EXPORT_TEXT_TOO_LONG),
+        RESOURCE_EXHAUSTED (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDownloadUrl(self, request, context):
+        """Purpose: let something that speaks no gRPC fetch a file for a while, by a signed URL of the object store.
+
+        Whoever has the URL can read the file until `expire_time`, also when the record is deleted less than that before.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND, EXPORT_NOT_FOUND),
+        FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_NOT_READY, SIGNING_UNAVAILABLE).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadFile(self, request, context):
-        """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, or the rejects.
+        """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, the rejects, or an export.
 
         Stream: messages with contiguous `offset`; the first one carries `info`. Resume a broken stream by asking
         again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
-        (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
-        UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND, EXPORT_NOT_FOUND),
+        OUT_OF_RANGE (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_NOT_READY), RESOURCE_EXHAUSTED
+        (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,6 +166,16 @@ def add_DataServiceServicer_to_server(servicer, server):
                     servicer.ReadRows,
                     request_deserializer=tablemill_dot_v1_dot_data__service__pb2.ReadRowsRequest.FromString,
                     response_serializer=tablemill_dot_v1_dot_data__service__pb2.ReadRowsResponse.SerializeToString,
+            ),
+            'ExportRecord': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRecord,
+                    request_deserializer=tablemill_dot_v1_dot_data__service__pb2.ExportRecordRequest.FromString,
+                    response_serializer=tablemill_dot_v1_dot_data__service__pb2.ExportRecordResponse.SerializeToString,
+            ),
+            'CreateDownloadUrl': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDownloadUrl,
+                    request_deserializer=tablemill_dot_v1_dot_data__service__pb2.CreateDownloadUrlRequest.FromString,
+                    response_serializer=tablemill_dot_v1_dot_data__service__pb2.CreateDownloadUrlResponse.SerializeToString,
             ),
             'ReadFile': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadFile,
@@ -217,6 +265,60 @@ class DataService:
             '/tablemill.v1.DataService/ReadRows',
             tablemill_dot_v1_dot_data__service__pb2.ReadRowsRequest.SerializeToString,
             tablemill_dot_v1_dot_data__service__pb2.ReadRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/tablemill.v1.DataService/ExportRecord',
+            tablemill_dot_v1_dot_data__service__pb2.ExportRecordRequest.SerializeToString,
+            tablemill_dot_v1_dot_data__service__pb2.ExportRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDownloadUrl(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tablemill.v1.DataService/CreateDownloadUrl',
+            tablemill_dot_v1_dot_data__service__pb2.CreateDownloadUrlRequest.SerializeToString,
+            tablemill_dot_v1_dot_data__service__pb2.CreateDownloadUrlResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,15 +40,35 @@ class DataServiceStub:
     (ROW_OUT_OF_RANGE), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
     UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
     """
+    ExportRecord: _aio.UnaryStreamMultiCallable[_data_service_pb2.ExportRecordRequest, _data_service_pb2.ExportRecordResponse]
+    """Purpose: get the clean data as a file to open elsewhere: xlsx, csv or parquet; always of one version, which is told.
+
+    Stream: a small table comes at once, as the messages of ReadFile. For a large one there is a single message with
+    the `job` that makes the file: watch it, then fetch the file with ReadFile and its id as `export_job_id`. Parquet
+    always comes at once: it is the clean file itself. Sending the same request again, by its `request_id`, gives the
+    same job.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), ALREADY_EXISTS
+    (REQUEST_ID_REUSED), FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_TOO_LARGE, EXPORT_TEXT_TOO_LONG),
+    RESOURCE_EXHAUSTED (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+    """
+    CreateDownloadUrl: _aio.UnaryUnaryMultiCallable[_data_service_pb2.CreateDownloadUrlRequest, _data_service_pb2.CreateDownloadUrlResponse]
+    """Purpose: let something that speaks no gRPC fetch a file for a while, by a signed URL of the object store.
+
+    Whoever has the URL can read the file until `expire_time`, also when the record is deleted less than that before.
+
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND, EXPORT_NOT_FOUND),
+    FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_NOT_READY, SIGNING_UNAVAILABLE).
+    """
     ReadFile: _aio.UnaryStreamMultiCallable[_data_service_pb2.ReadFileRequest, _data_service_pb2.ReadFileResponse]
-    """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, or the rejects.
+    """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, the rejects, or an export.
 
     Stream: messages with contiguous `offset`; the first one carries `info`. Resume a broken stream by asking
     again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
-    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
-    (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
-    UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+    Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND, EXPORT_NOT_FOUND),
+    OUT_OF_RANGE (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_NOT_READY), RESOURCE_EXHAUSTED
+    (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
     """
 
 class DataServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -97,19 +117,51 @@ class DataServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ExportRecord(
+        self,
+        request: _data_service_pb2.ExportRecordRequest,
+        context: _aio.ServicerContext[_data_service_pb2.ExportRecordRequest, _abc.AsyncIterator[_data_service_pb2.ExportRecordResponse]],
+    ) -> _abc.AsyncIterator[_data_service_pb2.ExportRecordResponse]:
+        """Purpose: get the clean data as a file to open elsewhere: xlsx, csv or parquet; always of one version, which is told.
+
+        Stream: a small table comes at once, as the messages of ReadFile. For a large one there is a single message with
+        the `job` that makes the file: watch it, then fetch the file with ReadFile and its id as `export_job_id`. Parquet
+        always comes at once: it is the clean file itself. Sending the same request again, by its `request_id`, gives the
+        same job.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), ALREADY_EXISTS
+        (REQUEST_ID_REUSED), FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_TOO_LARGE, EXPORT_TEXT_TOO_LONG),
+        RESOURCE_EXHAUSTED (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
+    def CreateDownloadUrl(
+        self,
+        request: _data_service_pb2.CreateDownloadUrlRequest,
+        context: _aio.ServicerContext[_data_service_pb2.CreateDownloadUrlRequest, _abc.Awaitable[_data_service_pb2.CreateDownloadUrlResponse]],
+    ) -> _abc.Awaitable[_data_service_pb2.CreateDownloadUrlResponse]:
+        """Purpose: let something that speaks no gRPC fetch a file for a while, by a signed URL of the object store.
+
+        Whoever has the URL can read the file until `expire_time`, also when the record is deleted less than that before.
+
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND, EXPORT_NOT_FOUND),
+        FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_NOT_READY, SIGNING_UNAVAILABLE).
+        """
+
+    @_abc_1.abstractmethod
     def ReadFile(
         self,
         request: _data_service_pb2.ReadFileRequest,
         context: _aio.ServicerContext[_data_service_pb2.ReadFileRequest, _abc.AsyncIterator[_data_service_pb2.ReadFileResponse]],
     ) -> _abc.AsyncIterator[_data_service_pb2.ReadFileResponse]:
-        """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, or the rejects.
+        """Purpose: fetch a whole file: the raw bytes as uploaded, the clean Parquet, the rejects, or an export.
 
         Stream: messages with contiguous `offset`; the first one carries `info`. Resume a broken stream by asking
         again from the first offset not received; compare `info.crc32c` with the bytes at the end.
 
-        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND), OUT_OF_RANGE
-        (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS),
-        UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
+        Errors: INVALID_ARGUMENT (FIELD_INVALID), NOT_FOUND (RECORD_NOT_FOUND, VERSION_NOT_FOUND, EXPORT_NOT_FOUND),
+        OUT_OF_RANGE (OFFSET_MISMATCH), FAILED_PRECONDITION (RECORD_NOT_READY, EXPORT_NOT_READY), RESOURCE_EXHAUSTED
+        (TOO_MANY_STREAMS), UNAVAILABLE (SERVER_DRAINING, BACKEND_UNAVAILABLE).
         """
 
 def add_DataServiceServicer_to_server(servicer: DataServiceServicer, server: _aio.Server) -> None: ...

@@ -36,7 +36,7 @@ class House:
         return name
 
     async def names(self) -> set[str]:
-        folders = ("raw/", "clean/", "uploads/", "other/")
+        folders = ("raw/", "clean/", "exports/", "uploads/", "other/")
         return {entry.name for folder in folders async for page in self.store.list_objects(folder) for entry in page}
 
     async def record(self, *, expires_in_s: float | None, record_id: UUID | None = None) -> UUID:
@@ -69,6 +69,15 @@ class House:
         )
         self.database.execute(
             "UPDATE records SET revision = %s, format = 'csv' WHERE record_id = %s", [revision, record_id]
+        )
+
+    def export(self, record_id: UUID, name: str, *, expires_in_s: float) -> None:
+        """Insert an export of the record's first version whose file is `name`."""
+        self.database.execute(
+            "INSERT INTO exports (job_id, owner, record_id, revision, request_id, request, media_type, file_name,"
+            " object, size_bytes, crc32c, ttl_s, expires_at)"
+            " VALUES (%s, 'o', %s, 1, %s, '{}', 'text/csv', 'x.csv', %s, 1, 0, 60, now() + make_interval(secs => %s))",
+            [uuid7(), record_id, uuid4(), name, expires_in_s],
         )
 
     def ids(self, table: str) -> set[UUID]:
@@ -122,6 +131,19 @@ async def test_objects_of_all_versions_stay(house: House) -> None:
         house.version(record_id, revision, name)
     assert await house.sweep()
     assert await house.names() == {f"raw/{record_id}-1", *clean}
+
+
+async def test_exports_go_when_their_time_is_over_and_with_their_record(house: House) -> None:
+    record_id, gone = await house.record(expires_in_s=None), await house.record(expires_in_s=-1)
+    clean = [await house.put(f"clean/{record}/{uuid7()}-1.parquet") for record in (record_id, gone)]
+    files = [await house.put(f"exports/{record}/{uuid7()}-1.csv") for record in (record_id, record_id, gone)]
+    for record, name in zip((record_id, gone), clean, strict=True):
+        house.version(record, 1, name)
+    for record, name, seconds in zip((record_id, record_id, gone), files, (60, -60, 60), strict=True):
+        house.export(record, name, expires_in_s=seconds)
+    await house.put(f"exports/{record_id}/{uuid7()}-1.csv")  # no row names it
+    assert await house.sweep()
+    assert await house.names() == {f"raw/{record_id}-1", clean[0], files[0]}
 
 
 async def test_objects_that_no_row_names_go_once_they_are_old(house: House) -> None:

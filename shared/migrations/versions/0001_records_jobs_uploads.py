@@ -1,4 +1,4 @@
-"""Records and their versions, jobs, queues and uploads."""
+"""Records and their versions, jobs, queues, uploads and exports."""
 
 from alembic import op
 
@@ -272,6 +272,41 @@ CREATE INDEX changes_by_record ON changes (record_id);
 CREATE UNIQUE INDEX changes_by_job ON changes (job_id) WHERE job_id IS NOT NULL;
 """
 
+# Files made of versions by jobs.
+EXPORTS = """
+CREATE TABLE exports (
+    -- Not a reference, because exports may outlive jobs.
+    job_id     uuid PRIMARY KEY,
+    owner      text NOT NULL,
+    record_id  uuid NOT NULL,
+    revision   bigint NOT NULL,
+    request_id uuid NOT NULL,
+    -- What was asked for, to tell a repeated request from another one.
+    request    jsonb NOT NULL,
+    media_type text NOT NULL,
+    file_name  text NOT NULL,
+    -- All of these or none: the file that the job made.
+    object     text,
+    size_bytes bigint,
+    crc32c     bigint,
+    -- How long the file is to live once it is there.
+    ttl_s      double precision NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at timestamptz NOT NULL,
+
+    CONSTRAINT exports_request_id_unique UNIQUE (owner, request_id),
+    CONSTRAINT exports_version_exists FOREIGN KEY (record_id, revision)
+        REFERENCES versions (record_id, revision) ON DELETE CASCADE,
+    CONSTRAINT exports_owner_not_empty CHECK (owner <> ''),
+    CONSTRAINT exports_file_complete CHECK (num_nonnulls(object, size_bytes, crc32c) IN (0, 3)),
+    CONSTRAINT exports_size_not_negative CHECK (size_bytes >= 0),
+    CONSTRAINT exports_crc32c_is_32_bit CHECK (crc32c BETWEEN 0 AND 4294967295),
+    CONSTRAINT exports_ttl_positive CHECK (ttl_s > 0)
+);
+CREATE INDEX exports_by_expiry ON exports (expires_at);
+CREATE INDEX exports_by_version ON exports (record_id, revision);
+"""
+
 # When a duty that all processes share was last done by one of them.
 DUTIES = """
 CREATE TABLE duties (
@@ -282,5 +317,6 @@ CREATE TABLE duties (
 
 
 def upgrade() -> None:
-    for statement in (RECORDS, VERSIONS, QUEUES, JOBS, JOB_END, JOB_POSITION, PAST_ATTEMPTS, UPLOADS, CHANGES, DUTIES):
+    jobs = (QUEUES, JOBS, JOB_END, JOB_POSITION, PAST_ATTEMPTS)
+    for statement in (RECORDS, VERSIONS, *jobs, UPLOADS, CHANGES, EXPORTS, DUTIES):
         op.execute(statement)

@@ -203,6 +203,8 @@ class FakeData(data_service_pb2_grpc.DataServiceServicer):
         self.page = data_service_pb2.PreviewRecordResponse()
         self.columns: Sequence[ColumnProfile] = ()
         self.row_messages: Sequence[data_service_pb2.ReadRowsResponse] = ()
+        self.export_job: Job | None = None
+        self.export_requests: list[data_service_pb2.ExportRecordRequest] = []
         self.row_requests: list[data_service_pb2.ReadRowsRequest] = []
 
     async def ReadRows(
@@ -233,6 +235,22 @@ class FakeData(data_service_pb2_grpc.DataServiceServicer):
                 await refuse(context, grpc.StatusCode.UNAVAILABLE, "SERVER_DRAINING", retry_after_s=0.001)
             data = self.content[offset : offset + 1000]
             yield data_service_pb2.ReadFileResponse(offset=offset, data=data)
+
+    async def ExportRecord(
+        self, request: data_service_pb2.ExportRecordRequest, context: Context
+    ) -> AsyncIterator[data_service_pb2.ExportRecordResponse]:
+        self.export_requests.append(request)
+        if self.export_job is not None:
+            yield data_service_pb2.ExportRecordResponse(job=self.export_job)
+            return
+        async for part in self.ReadFile(data_service_pb2.ReadFileRequest(), context):
+            info = part.info if part.HasField("info") else None
+            yield data_service_pb2.ExportRecordResponse(data=part.data, offset=part.offset, info=info)
+
+    async def CreateDownloadUrl(
+        self, request: data_service_pb2.CreateDownloadUrlRequest, context: Context
+    ) -> data_service_pb2.CreateDownloadUrlResponse:
+        return data_service_pb2.CreateDownloadUrlResponse(url=f"https://test/{request.record_id}")
 
     async def PreviewRecord(
         self, request: data_service_pb2.PreviewRecordRequest, context: Context

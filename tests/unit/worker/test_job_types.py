@@ -34,7 +34,7 @@ def test_a_file_in_the_folder_is_a_job_type(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(handlers, "__path__", [*handlers.__path__, str(tmp_path)])
     monkeypatch.setitem(sys.modules, "worker_service.handlers.toy", None)
     monkeypatch.delitem(sys.modules, "worker_service.handlers.toy")
-    assert {"actions", "ingest", "toy"} <= set(load_job_types())
+    assert {"actions", "export", "ingest", "toy"} <= set(load_job_types())
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x" * 65, "ünïcode", "new\n"])
