@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from ingest_service import fields, messages
@@ -11,10 +12,11 @@ from ingest_service.export_request import checked_export
 from ingest_service.exporting import Exporter
 from ingest_service.found import found_version, not_ready
 from ingest_service.paging import decode_token, encode_token
-from ingest_service.reads.arrow_stream import batch_messages, schema_message
+from ingest_service.reads.arrow_stream import batch_messages, filtered_messages, schema_message
 from ingest_service.reads.batches import read_batches
 from ingest_service.reads.clean_file import CleanFile, CleanFiles
 from ingest_service.reads.preview import Previews
+from ingest_service.reads.row_filter import RowFilter
 from ingest_service.reads.streams import ReadStreams
 from ingest_service.stored_files import StoredFiles, clean_file_of
 from shared.errors import FailedPrecondition, OutOfRange, invalid_field
@@ -125,9 +127,14 @@ class DataServicer(pb_grpc.DataServiceServicer):
         record, file = await self._clean(context, request)
         names = file.checked_columns(request.columns)
         rows = range(offset, file.checked_rows(offset, limit))
-        schema = file.schema_of(names)
-        yield schema_message(schema, record.revision, file.row_count, offset)
-        async with aclosing(read_batches(self._files, file, names, rows, batch_messages)) as batches:
+        needed, groups, make = names, None, batch_messages
+        if request.filter:
+            row_filter = RowFilter(request.filter, record.columns or ())
+            needed = [*names, *(row_filter.columns - set(names))]
+            groups = await self._files.decode(row_filter.groups, file, file.groups(rows.start, rows.stop))
+            make = partial(filtered_messages, names, row_filter)
+        yield schema_message(file.schema_of(names), record.revision, file.row_count, offset)
+        async with aclosing(read_batches(self._files, file, needed, rows, make, groups=groups)) as batches:
             async for parts in batches:
                 for part in parts:
                     yield part

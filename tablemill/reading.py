@@ -67,7 +67,7 @@ class RowsRead:
                 part = pa.py_buffer(message.arrow_ipc)
                 if message.revision:
                     self.schema = ipc.read_schema(part)
-                else:
+                elif part.size:
                     yield ipc.read_record_batch(part, self.schema)
 
     async def table(self) -> "pa.Table":

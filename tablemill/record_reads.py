@@ -48,6 +48,7 @@ class RecordReads:
         columns: Sequence[str] = (),
         row_offset: int = 0,
         row_limit: int = 0,
+        row_filter: str = "",
         revision: int = 0,
     ) -> "AsyncGenerator[pa.RecordBatch]":
         """Yield the clean data as Arrow record batches of about 1 MiB; a broken stream is resumed. Needs pyarrow.
@@ -56,13 +57,21 @@ class RecordReads:
             record_id: The record.
             columns: Their names, in the order wanted; empty for all.
             row_offset: First row, from 0.
-            row_limit: At most this many rows; 0 for all.
+            row_limit: At most this many rows, counted before the filter; 0 for all.
+            row_filter: Only rows for which this expression is true, for example "age >= 65 and sex = 'f'".
             revision: Which version; 0 for the current one. All batches are of one version.
 
         Raises:
             UnavailableError: The rows could not be read within the retry policy.
         """
-        read = self.open_rows(record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision)
+        read = self.open_rows(
+            record_id,
+            columns=columns,
+            row_offset=row_offset,
+            row_limit=row_limit,
+            row_filter=row_filter,
+            revision=revision,
+        )
         async with aclosing(read.batches()) as batches:
             async for batch in batches:
                 yield batch
@@ -74,10 +83,18 @@ class RecordReads:
         columns: Sequence[str] = (),
         row_offset: int = 0,
         row_limit: int = 0,
+        row_filter: str = "",
         revision: int = 0,
     ) -> "pa.Table":
         """Return what `read_rows` yields as one table: `table.to_pandas()`, `polars.from_arrow(table)`."""
-        read = self.open_rows(record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision)
+        read = self.open_rows(
+            record_id,
+            columns=columns,
+            row_offset=row_offset,
+            row_limit=row_limit,
+            row_filter=row_filter,
+            revision=revision,
+        )
         return await read.table()
 
     def open_rows(
@@ -87,11 +104,17 @@ class RecordReads:
         columns: Sequence[str] = (),
         row_offset: int = 0,
         row_limit: int = 0,
+        row_filter: str = "",
         revision: int = 0,
     ) -> RowsRead:
         """Return the read behind `read_rows`, for those who want the Arrow IPC bytes themselves: no pyarrow needed."""
         request = data_service_pb2.ReadRowsRequest(
-            record_id=record_id, columns=columns, row_offset=row_offset, row_limit=row_limit, revision=revision
+            record_id=record_id,
+            columns=columns,
+            row_offset=row_offset,
+            row_limit=row_limit,
+            filter=row_filter,
+            revision=revision,
         )
         return RowsRead(self._data, request, self._retry)
 

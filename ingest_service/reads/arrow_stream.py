@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from ingest_service.reads.row_filter import RowFilter
 from ingest_service.wire import LEN, key, varint
 from tablemill.v1 import data_service_pb2 as pb
 
@@ -19,13 +20,34 @@ def schema_message(schema: pa.Schema, revision: int, row_count: int, row_offset:
 
 def batch_messages(first_row: int, batch: pa.RecordBatch) -> Sequence[bytes]:
     """Return a batch that begins at `first_row` as messages of about 1 MiB."""
-    rows = max(1, batch.num_rows * _MESSAGE_BYTES // max(batch.nbytes, 1))
+    rows = _message_rows(batch)
+    return [
+        _batch_message(batch.slice(start, rows), first_row + min(start + rows, batch.num_rows))
+        for start in range(0, batch.num_rows, rows)
+    ]
+
+
+def filtered_messages(
+    names: list[str], row_filter: RowFilter, first_row: int, batch: pa.RecordBatch
+) -> Sequence[bytes]:
+    """Return the columns `names` of those rows that fit; at least one message, which tells how far the read is."""
+    table, positions = row_filter.apply(batch)
     messages = []
-    for start in range(0, batch.num_rows, rows):
-        piece = batch.slice(start, rows)
-        facts = pb.ReadRowsResponse(row_count=piece.num_rows, next_row_offset=first_row + start + piece.num_rows)
-        messages.append(_message(facts, piece.serialize()))
-    return messages
+    for part in table.select(names).combine_chunks().to_batches():
+        rows = _message_rows(part)
+        for start in range(0, part.num_rows, rows):
+            last = min(start + rows, part.num_rows) - 1
+            messages.append(_batch_message(part.slice(start, rows), first_row + positions[last] + 1))
+    end = first_row + batch.num_rows
+    return [*messages, pb.ReadRowsResponse(next_row_offset=end).SerializeToString()]
+
+
+def _message_rows(batch: pa.RecordBatch) -> int:
+    return max(1, batch.num_rows * _MESSAGE_BYTES // max(batch.nbytes, 1))
+
+
+def _batch_message(batch: pa.RecordBatch, next_row: int) -> bytes:
+    return _message(pb.ReadRowsResponse(row_count=batch.num_rows, next_row_offset=next_row), batch.serialize())
 
 
 def _message(facts: pb.ReadRowsResponse, arrow_ipc: pa.Buffer) -> bytes:

@@ -4,7 +4,7 @@ Whoever takes them slowly slows the decoding down; never more than two row group
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
 from functools import partial
 from itertools import repeat
@@ -26,12 +26,16 @@ async def read_batches(
     names: list[str],
     rows: range,
     make: Callable[[int, pa.RecordBatch], T],
+    *,
+    groups: Sequence[int] | None = None,
 ) -> AsyncGenerator[T]:
     """Yield `make(first_row, batch)`, run on a decoder thread, for these rows of the columns `names`.
 
-    Raises StoreError, and what `make` raises.
+    `groups` are the row groups to look at, all that hold such rows when it is None. Raises StoreError, and what `make`
+    raises.
     """
-    groups = file.groups(rows.start, rows.stop)
+    if groups is None:
+        groups = file.groups(rows.start, rows.stop)
     fetches = (partial(files.fetch, file, group, names) for group in groups)
     async with aclosing(_one_ahead(fetches)) as sources:
         for group in groups:

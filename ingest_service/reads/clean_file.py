@@ -29,10 +29,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class CleanFile:
-    """The footer of a clean Parquet object. `group_starts`: the first row of each row group, then the row count."""
+    """The footer of a clean Parquet object: the bytes at its `tail`, and what they say.
+
+    `group_starts`: the first row of each row group, then the row count.
+    """
 
     name: str
     size_bytes: int
+    tail: bytes
     metadata: pq.FileMetaData
     schema: pa.Schema
     group_starts: Sequence[int]
@@ -171,7 +175,7 @@ class CleanFiles:
         if footer_bytes > tail_bytes:
             tail = await self._store.read_range(name, size_bytes - footer_bytes, footer_bytes)
         file = await self.decode(_parse_footer, name, size_bytes, tail)
-        return Sized(file, footer_bytes * _FOOTER_EXPANSION)
+        return Sized(file, len(tail) + footer_bytes * _FOOTER_EXPANSION)
 
 
 def _parse_footer(name: str, size_bytes: int, tail: bytes) -> CleanFile:
@@ -180,4 +184,4 @@ def _parse_footer(name: str, size_bytes: int, tail: bytes) -> CleanFile:
     starts = [0]
     for group in range(metadata.num_row_groups):
         starts.append(starts[-1] + metadata.row_group(group).num_rows)
-    return CleanFile(name, size_bytes, metadata, schema, starts)
+    return CleanFile(name, size_bytes, tail, metadata, schema, starts)

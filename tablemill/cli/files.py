@@ -124,9 +124,10 @@ def url(session: Session, record_id: str, kind: str, revision: int, ttl_s: float
 @click.option("-n", "--rows", type=click.IntRange(min=1), help="At most so many rows [default: all].")
 @click.option("--from", "row_offset", type=click.IntRange(min=0), default=0, help="First row, from 0.")
 @click.option("-c", "--column", "columns", multiple=True, help="Only this column; may be repeated.")
+@click.option("--filter", "row_filter", default="", help="Only rows for which this is true, such as: age >= 65")
 @REVISION
 @with_session
-def read(
+def read(  # noqa: PLR0913, PLR0917  # one parameter an option
     session: Session,
     record_id: str,
     row_format: str,
@@ -134,6 +135,7 @@ def read(
     rows: int | None,
     row_offset: int,
     columns: tuple[str, ...],
+    row_filter: str,
     revision: int,
 ) -> None:
     """Write rows of the clean data as csv, Arrow IPC stream or JSON lines. csv and jsonl need pyarrow."""
@@ -142,7 +144,12 @@ def read(
 
     async def run(client: TablemillClient) -> None:
         read_rows = client.open_rows(
-            record_id, columns=columns, row_offset=row_offset, row_limit=rows or 0, revision=revision
+            record_id,
+            columns=columns,
+            row_offset=row_offset,
+            row_limit=rows or 0,
+            row_filter=row_filter,
+            revision=revision,
         )
         with _opened(output) as target:
             await _WRITERS["jsonl" if session.as_json else row_format](read_rows, target)

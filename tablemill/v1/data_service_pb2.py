@@ -28,17 +28,17 @@ from tablemill.v1 import job_pb2 as tablemill_dot_v1_dot_job__pb2
 from tablemill.v1 import record_pb2 as tablemill_dot_v1_dot_record__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftablemill/v1/data_service.proto\x12\x0ctablemill.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tablemill/v1/job.proto\x1a\x19tablemill/v1/record.proto\"s\n\x14PreviewRecordRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x12\n\nrow_offset\x18\x02 \x01(\x03\x12\x11\n\trow_limit\x18\x03 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\"\x97\x01\n\x15PreviewRecordResponse\x12%\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x14.tablemill.v1.Column\x12\x1f\n\x04rows\x18\x02 \x03(\x0b\x32\x11.tablemill.v1.Row\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\x11\n\ttruncated\x18\x04 \x01(\x08\x12\x10\n\x08revision\x18\x05 \x01(\x03\"(\n\x03Row\x12!\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x12.tablemill.v1.Cell\"w\n\x04\x43\x65ll\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05int64\x18\x02 \x01(\x03H\x00\x12\x11\n\x07\x66loat64\x18\x03 \x01(\x01H\x00\x12\x0e\n\x04\x62ool\x18\x04 \x01(\x08H\x00\x12\x0e\n\x04\x64\x61te\x18\x05 \x01(\tH\x00\x12\x13\n\ttimestamp\x18\x06 \x01(\tH\x00\x42\x06\n\x04kind\"_\n\x11GetProfileRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\"m\n\x12GetProfileResponse\x12,\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x1b.tablemill.v1.ColumnProfile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"n\n\x0fReadRowsRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrow_offset\x18\x03 \x01(\x03\x12\x11\n\trow_limit\x18\x04 \x01(\x03\x12\x0f\n\x07\x63olumns\x18\x05 \x03(\t\"|\n\x10ReadRowsResponse\x12\x11\n\tarrow_ipc\x18\x01 \x01(\x0c\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x17\n\x0fnext_row_offset\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x17\n\x0ftotal_row_count\x18\x05 \x01(\x03\"\x83\x01\n\x0fReadFileRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.tablemill.v1.FileKind\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x15\n\rexport_job_id\x18\x05 \x01(\t\"V\n\x10ReadFileResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12$\n\x04info\x18\x03 \x01(\x0b\x32\x16.tablemill.v1.FileInfo\"g\n\x08\x46ileInfo\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06\x63rc32c\x18\x02 \x01(\x07\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x11\n\tfile_name\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\"\xc0\x01\n\x13\x45xportRecordRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12*\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1a.tablemill.v1.ExportFormat\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x14\n\x0csplit_sheets\x18\x05 \x01(\x08\x12\x17\n\x0f\x62yte_order_mark\x18\x06 \x01(\x08\x12\x15\n\rkeep_formulas\x18\x07 \x01(\x08\"z\n\x14\x45xportRecordResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12$\n\x04info\x18\x03 \x01(\x0b\x32\x16.tablemill.v1.FileInfo\x12\x1e\n\x03job\x18\x04 \x01(\x0b\x32\x11.tablemill.v1.Job\"\xa4\x01\n\x18\x43reateDownloadUrlRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.tablemill.v1.FileKind\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x15\n\rexport_job_id\x18\x04 \x01(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x7f\n\x19\x43reateDownloadUrlResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x04info\x18\x03 \x01(\x0b\x32\x16.tablemill.v1.FileInfo*d\n\x08\x46ileKind\x12\x19\n\x15\x46ILE_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rFILE_KIND_RAW\x10\x01\x12\x13\n\x0f\x46ILE_KIND_CLEAN\x10\x02\x12\x15\n\x11\x46ILE_KIND_REJECTS\x10\x03*w\n\x0c\x45xportFormat\x12\x1d\n\x19\x45XPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45XPORT_FORMAT_XLSX\x10\x01\x12\x15\n\x11\x45XPORT_FORMAT_CSV\x10\x02\x12\x19\n\x15\x45XPORT_FORMAT_PARQUET\x10\x03\x32\x91\x04\n\x0b\x44\x61taService\x12X\n\rPreviewRecord\x12\".tablemill.v1.PreviewRecordRequest\x1a#.tablemill.v1.PreviewRecordResponse\x12O\n\nGetProfile\x12\x1f.tablemill.v1.GetProfileRequest\x1a .tablemill.v1.GetProfileResponse\x12K\n\x08ReadRows\x12\x1d.tablemill.v1.ReadRowsRequest\x1a\x1e.tablemill.v1.ReadRowsResponse0\x01\x12W\n\x0c\x45xportRecord\x12!.tablemill.v1.ExportRecordRequest\x1a\".tablemill.v1.ExportRecordResponse0\x01\x12\x64\n\x11\x43reateDownloadUrl\x12&.tablemill.v1.CreateDownloadUrlRequest\x1a\'.tablemill.v1.CreateDownloadUrlResponse\x12K\n\x08ReadFile\x12\x1d.tablemill.v1.ReadFileRequest\x1a\x1e.tablemill.v1.ReadFileResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftablemill/v1/data_service.proto\x12\x0ctablemill.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16tablemill/v1/job.proto\x1a\x19tablemill/v1/record.proto\"s\n\x14PreviewRecordRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x12\n\nrow_offset\x18\x02 \x01(\x03\x12\x11\n\trow_limit\x18\x03 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\"\x97\x01\n\x15PreviewRecordResponse\x12%\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x14.tablemill.v1.Column\x12\x1f\n\x04rows\x18\x02 \x03(\x0b\x32\x11.tablemill.v1.Row\x12\x11\n\trow_count\x18\x03 \x01(\x03\x12\x11\n\ttruncated\x18\x04 \x01(\x08\x12\x10\n\x08revision\x18\x05 \x01(\x03\"(\n\x03Row\x12!\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x12.tablemill.v1.Cell\"w\n\x04\x43\x65ll\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x0f\n\x05int64\x18\x02 \x01(\x03H\x00\x12\x11\n\x07\x66loat64\x18\x03 \x01(\x01H\x00\x12\x0e\n\x04\x62ool\x18\x04 \x01(\x08H\x00\x12\x0e\n\x04\x64\x61te\x18\x05 \x01(\tH\x00\x12\x13\n\ttimestamp\x18\x06 \x01(\tH\x00\x42\x06\n\x04kind\"_\n\x11GetProfileRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x10\n\x08revision\x18\x04 \x01(\x03\"m\n\x12GetProfileResponse\x12,\n\x07\x63olumns\x18\x01 \x03(\x0b\x32\x1b.tablemill.v1.ColumnProfile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08revision\x18\x03 \x01(\x03\"~\n\x0fReadRowsRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12\x12\n\nrow_offset\x18\x03 \x01(\x03\x12\x11\n\trow_limit\x18\x04 \x01(\x03\x12\x0f\n\x07\x63olumns\x18\x05 \x03(\t\x12\x0e\n\x06\x66ilter\x18\x06 \x01(\t\"|\n\x10ReadRowsResponse\x12\x11\n\tarrow_ipc\x18\x01 \x01(\x0c\x12\x11\n\trow_count\x18\x02 \x01(\x03\x12\x17\n\x0fnext_row_offset\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x17\n\x0ftotal_row_count\x18\x05 \x01(\x03\"\x83\x01\n\x0fReadFileRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.tablemill.v1.FileKind\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x10\n\x08revision\x18\x04 \x01(\x03\x12\x15\n\rexport_job_id\x18\x05 \x01(\t\"V\n\x10ReadFileResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12$\n\x04info\x18\x03 \x01(\x0b\x32\x16.tablemill.v1.FileInfo\"g\n\x08\x46ileInfo\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06\x63rc32c\x18\x02 \x01(\x07\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x11\n\tfile_name\x18\x04 \x01(\t\x12\x10\n\x08revision\x18\x05 \x01(\x03\"\xc0\x01\n\x13\x45xportRecordRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\x03\x12*\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1a.tablemill.v1.ExportFormat\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x14\n\x0csplit_sheets\x18\x05 \x01(\x08\x12\x17\n\x0f\x62yte_order_mark\x18\x06 \x01(\x08\x12\x15\n\rkeep_formulas\x18\x07 \x01(\x08\"z\n\x14\x45xportRecordResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12$\n\x04info\x18\x03 \x01(\x0b\x32\x16.tablemill.v1.FileInfo\x12\x1e\n\x03job\x18\x04 \x01(\x0b\x32\x11.tablemill.v1.Job\"\xa4\x01\n\x18\x43reateDownloadUrlRequest\x12\x11\n\trecord_id\x18\x01 \x01(\t\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.tablemill.v1.FileKind\x12\x10\n\x08revision\x18\x03 \x01(\x03\x12\x15\n\rexport_job_id\x18\x04 \x01(\t\x12&\n\x03ttl\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x7f\n\x19\x43reateDownloadUrlResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12$\n\x04info\x18\x03 \x01(\x0b\x32\x16.tablemill.v1.FileInfo*d\n\x08\x46ileKind\x12\x19\n\x15\x46ILE_KIND_UNSPECIFIED\x10\x00\x12\x11\n\rFILE_KIND_RAW\x10\x01\x12\x13\n\x0f\x46ILE_KIND_CLEAN\x10\x02\x12\x15\n\x11\x46ILE_KIND_REJECTS\x10\x03*w\n\x0c\x45xportFormat\x12\x1d\n\x19\x45XPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45XPORT_FORMAT_XLSX\x10\x01\x12\x15\n\x11\x45XPORT_FORMAT_CSV\x10\x02\x12\x19\n\x15\x45XPORT_FORMAT_PARQUET\x10\x03\x32\x91\x04\n\x0b\x44\x61taService\x12X\n\rPreviewRecord\x12\".tablemill.v1.PreviewRecordRequest\x1a#.tablemill.v1.PreviewRecordResponse\x12O\n\nGetProfile\x12\x1f.tablemill.v1.GetProfileRequest\x1a .tablemill.v1.GetProfileResponse\x12K\n\x08ReadRows\x12\x1d.tablemill.v1.ReadRowsRequest\x1a\x1e.tablemill.v1.ReadRowsResponse0\x01\x12W\n\x0c\x45xportRecord\x12!.tablemill.v1.ExportRecordRequest\x1a\".tablemill.v1.ExportRecordResponse0\x01\x12\x64\n\x11\x43reateDownloadUrl\x12&.tablemill.v1.CreateDownloadUrlRequest\x1a\'.tablemill.v1.CreateDownloadUrlResponse\x12K\n\x08ReadFile\x12\x1d.tablemill.v1.ReadFileRequest\x1a\x1e.tablemill.v1.ReadFileResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'tablemill.v1.data_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FILEKIND']._serialized_start=1987
-  _globals['_FILEKIND']._serialized_end=2087
-  _globals['_EXPORTFORMAT']._serialized_start=2089
-  _globals['_EXPORTFORMAT']._serialized_end=2208
+  _globals['_FILEKIND']._serialized_start=2003
+  _globals['_FILEKIND']._serialized_end=2103
+  _globals['_EXPORTFORMAT']._serialized_start=2105
+  _globals['_EXPORTFORMAT']._serialized_end=2224
   _globals['_PREVIEWRECORDREQUEST']._serialized_start=165
   _globals['_PREVIEWRECORDREQUEST']._serialized_end=280
   _globals['_PREVIEWRECORDRESPONSE']._serialized_start=283
@@ -52,23 +52,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETPROFILERESPONSE']._serialized_start=696
   _globals['_GETPROFILERESPONSE']._serialized_end=805
   _globals['_READROWSREQUEST']._serialized_start=807
-  _globals['_READROWSREQUEST']._serialized_end=917
-  _globals['_READROWSRESPONSE']._serialized_start=919
-  _globals['_READROWSRESPONSE']._serialized_end=1043
-  _globals['_READFILEREQUEST']._serialized_start=1046
-  _globals['_READFILEREQUEST']._serialized_end=1177
-  _globals['_READFILERESPONSE']._serialized_start=1179
-  _globals['_READFILERESPONSE']._serialized_end=1265
-  _globals['_FILEINFO']._serialized_start=1267
-  _globals['_FILEINFO']._serialized_end=1370
-  _globals['_EXPORTRECORDREQUEST']._serialized_start=1373
-  _globals['_EXPORTRECORDREQUEST']._serialized_end=1565
-  _globals['_EXPORTRECORDRESPONSE']._serialized_start=1567
-  _globals['_EXPORTRECORDRESPONSE']._serialized_end=1689
-  _globals['_CREATEDOWNLOADURLREQUEST']._serialized_start=1692
-  _globals['_CREATEDOWNLOADURLREQUEST']._serialized_end=1856
-  _globals['_CREATEDOWNLOADURLRESPONSE']._serialized_start=1858
-  _globals['_CREATEDOWNLOADURLRESPONSE']._serialized_end=1985
-  _globals['_DATASERVICE']._serialized_start=2211
-  _globals['_DATASERVICE']._serialized_end=2740
+  _globals['_READROWSREQUEST']._serialized_end=933
+  _globals['_READROWSRESPONSE']._serialized_start=935
+  _globals['_READROWSRESPONSE']._serialized_end=1059
+  _globals['_READFILEREQUEST']._serialized_start=1062
+  _globals['_READFILEREQUEST']._serialized_end=1193
+  _globals['_READFILERESPONSE']._serialized_start=1195
+  _globals['_READFILERESPONSE']._serialized_end=1281
+  _globals['_FILEINFO']._serialized_start=1283
+  _globals['_FILEINFO']._serialized_end=1386
+  _globals['_EXPORTRECORDREQUEST']._serialized_start=1389
+  _globals['_EXPORTRECORDREQUEST']._serialized_end=1581
+  _globals['_EXPORTRECORDRESPONSE']._serialized_start=1583
+  _globals['_EXPORTRECORDRESPONSE']._serialized_end=1705
+  _globals['_CREATEDOWNLOADURLREQUEST']._serialized_start=1708
+  _globals['_CREATEDOWNLOADURLREQUEST']._serialized_end=1872
+  _globals['_CREATEDOWNLOADURLRESPONSE']._serialized_start=1874
+  _globals['_CREATEDOWNLOADURLRESPONSE']._serialized_end=2001
+  _globals['_DATASERVICE']._serialized_start=2227
+  _globals['_DATASERVICE']._serialized_end=2756
 # @@protoc_insertion_point(module_scope)

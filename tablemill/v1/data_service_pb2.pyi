@@ -314,6 +314,7 @@ class ReadRowsRequest(_message.Message):
     ROW_OFFSET_FIELD_NUMBER: _builtins.int
     ROW_LIMIT_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
     record_id: _builtins.str
     """The record."""
     revision: _builtins.int
@@ -322,6 +323,11 @@ class ReadRowsRequest(_message.Message):
     """First row, from 0."""
     row_limit: _builtins.int
     """At most this many rows; 0 means all."""
+    filter: _builtins.str
+    """Only rows for which this expression is true, for example `年龄 >= 65 and 出院日期 is null`; empty for all. The
+    language is explained in docs/actions.md; an error tells the `position` of the character. Row groups that
+    cannot hold such rows are not read. `row_offset` and `row_limit` count the rows before the filter.
+    """
     @_builtins.property
     def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the columns, in the order wanted, none twice; empty for all."""
@@ -334,10 +340,11 @@ class ReadRowsRequest(_message.Message):
         row_offset: _builtins.int = ...,
         row_limit: _builtins.int = ...,
         columns: _abc.Iterable[_builtins.str] | None = ...,
+        filter: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "record_id", b"record_id", "revision", b"revision", "row_limit", b"row_limit", "row_offset", b"row_offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "filter", b"filter", "record_id", b"record_id", "revision", b"revision", "row_limit", b"row_limit", "row_offset", b"row_offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -355,7 +362,9 @@ class ReadRowsResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     TOTAL_ROW_COUNT_FIELD_NUMBER: _builtins.int
     arrow_ipc: _builtins.bytes
-    """An encapsulated Arrow IPC message: https://arrow.apache.org/docs/format/Columnar.html"""
+    """An encapsulated Arrow IPC message (https://arrow.apache.org/docs/format/Columnar.html); empty in a message that
+    only tells how far a filtered read is.
+    """
     row_count: _builtins.int
     """Rows in this message."""
     next_row_offset: _builtins.int

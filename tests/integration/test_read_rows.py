@@ -3,9 +3,11 @@
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from pyarrow import ipc
 
@@ -67,6 +69,43 @@ async def test_any_range_of_any_columns(calls_on_each_store: Calls, record_id: s
     )
     texts = [row.cells[0].text if row.cells[0].HasField("text") else None for row in preview.rows]
     assert texts == TABLE["a"].slice(offset, 2).to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("row_filter", "expected"),
+    [
+        ("id >= 9990 and id < 10010", pc.field("id").isin(range(9990, 10010))),
+        ("a is null", pc.field("a").is_null()),
+        ("a = '病人12345' or `a.b` > 4284", (pc.field("a") == "病人12345") | (pc.field("a.b") > 4284)),
+        ("id < 0", pc.field("id") < 0),
+    ],
+)
+async def test_only_rows_that_fit(calls_on_each_store: Calls, record_id: str, row_filter: str, expected: Any) -> None:
+    messages, table = await _read(calls_on_each_store, record_id=record_id, filter=row_filter, columns=["a"])
+    assert table.equals(TABLE.filter(expected).select(["a"]))
+    assert [message.next_row_offset for message in messages] == sorted(message.next_row_offset for message in messages)
+    async with TablemillClient(calls_on_each_store.address) as client:
+        assert (await client.read_table(record_id, row_filter=row_filter, row_offset=100)).equals(
+            TABLE.slice(100).filter(expected)
+        )
+
+
+async def test_a_filtered_read_resumes_at_any_message(calls_on_each_store: Calls, record_id: str) -> None:
+    request = {"record_id": record_id, "filter": "floor(id / 3) * 3 = id"}
+    messages, table = await _read(calls_on_each_store, **request)
+    done = 0
+    for message in messages:
+        done += message.row_count
+        _, rest = await _read(calls_on_each_store, **request, row_offset=message.next_row_offset)
+        assert rest.equals(table.slice(done))
+
+
+async def test_an_error_of_a_filter_tells_the_character(calls_on_each_store: Calls, record_id: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await calls_on_each_store.data.ReadRows(
+            dpb.ReadRowsRequest(record_id=record_id, filter="id > 3 and none = 1")
+        ).read()
+    assert reason_of(caught.value) == ("INVALID_ARGUMENT", "FIELD_INVALID", {"field": "filter", "position": "12"})
 
 
 async def test_rows_larger_than_a_message_come_one_by_one(

@@ -16,6 +16,7 @@ from ingest_service.reads.batches import read_batches
 from ingest_service.reads.cache import ReadCache, Sized
 from ingest_service.reads.clean_file import CleanFile, CleanFiles
 from ingest_service.reads.preview import Previews
+from ingest_service.reads.row_filter import RowFilter
 from ingest_service.reads.streams import ReadStreams
 from shared.errors import ResourceExhausted, Unavailable
 from shared.storage import StoreError
@@ -37,6 +38,7 @@ class Reads:
 def _object() -> bytes:
     """Return a file of ten columns that hardly compress."""
     columns = {f"c{place}": pa.array([hash((place, row)) for row in range(ROWS)], pa.int64()) for place in range(10)}
+    columns["row"] = pa.array(range(ROWS), pa.int64())
     sink = io.BytesIO()
     pq.write_table(pa.table(columns), sink, row_group_size=GROUP_ROWS, use_dictionary=False)
     return sink.getvalue()
@@ -62,7 +64,7 @@ async def test_a_page_costs_its_columns_of_its_row_group_and_a_second_one_nothin
     assert footer_bytes <= 64 << 10
     page = await reads.previews.page(file, ["c3"], 25_000, 100)
     assert len(page.rows) == 100
-    assert reads.store.read_bytes - footer_bytes < len(reads.store.data) / 60 * 1.1
+    assert reads.store.read_bytes - footer_bytes < len(reads.store.data) / 60 * 1.2
     before = len(reads.store.ranges)
     await reads.previews.page(await reads.open(), ["c3"], 25_010, 50)
     assert len(reads.store.ranges) == before
@@ -117,6 +119,15 @@ async def test_a_slow_reader_holds_the_decoding_back(reads: Reads) -> None:
             await asyncio.sleep(0.05)  # time in which nothing more must happen
             assert len(made) <= taken + 1
             assert len(reads.store.ranges) <= 1 + taken + 1, "the footer, and at most one row group ahead"
+
+
+async def test_row_groups_that_cannot_hold_a_row_are_not_fetched(reads: Reads) -> None:
+    file = await reads.open()
+    types = [{"name": name, "type": "int64"} for name in file.schema.names]
+    all_groups = file.groups(0, ROWS)
+    assert RowFilter("row >= 25000 and row < 31000", types).groups(file, all_groups) == [2, 3]
+    assert RowFilter("row < 0", types).groups(file, all_groups) == []
+    assert RowFilter("floor(row / 2) * 2 = row", types).groups(file, all_groups) == list(all_groups)
 
 
 async def test_streams_are_counted_and_end_when_the_server_goes_away() -> None:
