@@ -13,7 +13,7 @@ from rich.console import Console
 import benchmarks
 from benchmarks.harness import RESULTS, Report
 
-_NOT_BENCHMARKS = {"__main__", "harness", "peers", "plots", "queue_questions"}
+_NOT_BENCHMARKS = {"__main__", "harness", "peers", "plots", "queue_questions", "reads_data"}
 
 console = Console(highlight=False)
 

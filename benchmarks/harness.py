@@ -39,8 +39,11 @@ _LIBRARIES = (
     "protobuf",
     "psycopg",
     "pyarrow",
+    "pandas",
+    "polars",
     "python-calamine",
     "uvloop",
+    "xlsxwriter",
 )
 _SAMPLING_INTERVAL_S = 0.05
 _MOST_COLUMNS = 10

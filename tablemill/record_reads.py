@@ -5,6 +5,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import grpc
+
 from tablemill.downloading import Download, DownloadCallback, DownloadResult
 from tablemill.errors import answer_of
 from tablemill.reading import RowsRead
@@ -23,6 +25,7 @@ def _ignore(*_progress: object) -> None:
 class RecordReads:
     """What `TablemillClient` can read of a record."""
 
+    _channel: grpc.aio.Channel
     _data: data_service_pb2_grpc.DataServiceStub
     _retry: RetryPolicy
 
@@ -51,7 +54,7 @@ class RecordReads:
         row_filter: str = "",
         revision: int = 0,
     ) -> "AsyncGenerator[pa.RecordBatch]":
-        """Yield the clean data as Arrow record batches of about 1 MiB; a broken stream is resumed. Needs pyarrow.
+        """Yield the clean data as Arrow record batches of about 2 MiB; a broken stream is resumed. Needs pyarrow.
 
         Args:
             record_id: The record.
@@ -116,7 +119,7 @@ class RecordReads:
             filter=row_filter,
             revision=revision,
         )
-        return RowsRead(self._data, request, self._retry)
+        return RowsRead(self._channel, request, self._retry)
 
     async def profile(
         self, record_id: str, *, page_size: int = 200, revision: int = 0

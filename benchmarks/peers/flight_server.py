@@ -23,7 +23,7 @@ class FileServer(flight.FlightServerBase):
         """Stream the rows."""
         del context, ticket
         file = pq.ParquetFile(self._path, memory_map=True)
-        batches = file.iter_batches(batch_size=_BATCH_ROWS, use_threads=False)
+        batches = file.iter_batches(batch_size=_BATCH_ROWS)
         return flight.GeneratorStream(file.schema_arrow, batches)
 
 

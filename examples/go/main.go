@@ -1,4 +1,5 @@
-// Command example uploads a file to Tablemill, follows its job and prints some clean rows.
+// Command example uploads a file to Tablemill, follows its job, prints some clean rows and reads them all
+// as Arrow.
 //
 //	go run . -server localhost:50051 -file patients.xlsx
 //
@@ -57,7 +58,10 @@ func run(ctx context.Context, server, file string, breakAt int64) error {
 	if job.GetState() != pb.JobState_JOB_STATE_SUCCEEDED {
 		return fmt.Errorf("the job failed: %s: %s", job.GetError().GetReason(), job.GetError().GetMessage())
 	}
-	return preview(ctx, data, stored.GetRecordId())
+	if err := preview(ctx, data, stored.GetRecordId()); err != nil {
+		return err
+	}
+	return rows(ctx, data, stored.GetRecordId())
 }
 
 // watch follows one job until it is done; a stream that breaks is resumed after the last version seen.

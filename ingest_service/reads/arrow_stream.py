@@ -8,7 +8,7 @@ from ingest_service.reads.row_filter import RowFilter
 from ingest_service.wire import LEN, key, varint
 from tablemill.v1 import data_service_pb2 as pb
 
-_MESSAGE_BYTES = 1 << 20
+_MESSAGE_BYTES = 2 << 20  # a client takes 4 MiB unless told otherwise
 _ARROW_IPC = key(pb.ReadRowsResponse, "arrow_ipc", LEN)
 
 
@@ -19,7 +19,7 @@ def schema_message(schema: pa.Schema, revision: int, row_count: int, row_offset:
 
 
 def batch_messages(first_row: int, batch: pa.RecordBatch) -> Sequence[bytes]:
-    """Return a batch that begins at `first_row` as messages of about 1 MiB."""
+    """Return a batch that begins at `first_row` as messages of about 2 MiB."""
     rows = _message_rows(batch)
     return [
         _batch_message(batch.slice(start, rows), first_row + min(start + rows, batch.num_rows))

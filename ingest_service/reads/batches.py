@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 
 from ingest_service.reads.clean_file import CleanFile, CleanFiles
 
-_BATCH_CELLS = 1 << 17  # about 1 MiB of numbers
-_MAX_BATCH_ROWS = 1 << 14
+_BATCH_CELLS = 1 << 18  # about 2 MiB of numbers
+_MAX_BATCH_ROWS = 1 << 15
 T = TypeVar("T")
 
 
@@ -57,7 +57,7 @@ def _made(
 ) -> Iterator[T]:
     first = file.group_starts[group]
     batch_rows = max(1, min(_MAX_BATCH_ROWS, _BATCH_CELLS // len(names)))
-    for batch in source.iter_batches(batch_size=batch_rows, row_groups=[group], columns=names, use_threads=False):
+    for batch in source.iter_batches(batch_size=batch_rows, row_groups=[group], columns=names):
         begin, end = max(rows.start, first), min(rows.stop, first + batch.num_rows)
         if begin < end:
             yield make(begin, batch.select(names).slice(begin - first, end - begin))

@@ -78,5 +78,5 @@ class Previews:
 
 def _decode(fetched: pq.ParquetFile, group: int, names: list[str], window: int, window_rows: int) -> pa.RecordBatch:
     """Return the rows of one window; Parquet pages can only be decoded in order, so all rows before are, too."""
-    batches = fetched.iter_batches(batch_size=window_rows, row_groups=[group], columns=names, use_threads=False)
+    batches = fetched.iter_batches(batch_size=window_rows, row_groups=[group], columns=names, use_threads=True)
     return next(islice(batches, window, None)).select(names)

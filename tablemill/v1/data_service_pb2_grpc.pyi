@@ -31,7 +31,7 @@ class DataServiceStub:
     ReadRows: _aio.UnaryStreamMultiCallable[_data_service_pb2.ReadRowsRequest, _data_service_pb2.ReadRowsResponse]
     """Purpose: read many rows fast, typed, as Apache Arrow record batches.
 
-    Stream: the first message holds the schema, every other one a record batch of about 1 MiB, in order; their
+    Stream: the first message holds the schema, every other one a record batch of about 2 MiB, in order; their
     `arrow_ipc`, put together, is one Arrow IPC stream, which every Arrow library reads. Resume a broken stream by
     asking for the `revision` of the first message from the last `next_row_offset` on, and leave out the schema
     that comes again. The server decodes no faster than the client reads.
@@ -106,7 +106,7 @@ class DataServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_data_service_pb2.ReadRowsResponse]:
         """Purpose: read many rows fast, typed, as Apache Arrow record batches.
 
-        Stream: the first message holds the schema, every other one a record batch of about 1 MiB, in order; their
+        Stream: the first message holds the schema, every other one a record batch of about 2 MiB, in order; their
         `arrow_ipc`, put together, is one Arrow IPC stream, which every Arrow library reads. Resume a broken stream by
         asking for the `revision` of the first message from the last `next_row_offset` on, and leave out the schema
         that comes again. The server decodes no faster than the client reads.

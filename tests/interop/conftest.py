@@ -89,6 +89,21 @@ def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def java_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the Java example, in a copy that is compiled."""
+    need("java", "--version", [17, 0])
+    need("mvn", "--version", [3, 8])
+    root = tmp_path_factory.mktemp("java")
+    source = root / "examples" / "java"
+    shutil.copytree(EXAMPLES / "java", source, ignore=shutil.ignore_patterns("target"))
+    shutil.copytree(ROOT / "protos", root / "protos")
+    prepare(["mvn", "-q", "-B", "dependency:go-offline"], source)
+    compiled = run(["mvn", "-q", "-B", "compile"], source)
+    assert compiled.returncode == 0, compiled.stdout
+    return source
+
+
+@pytest.fixture(scope="session")
 def grpcurl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that holds grpcurl: the one installed, or one built for this run."""
     found = shutil.which("grpcurl", path=_PATH)

@@ -1,11 +1,14 @@
 """Clients in other languages against real services, made only from the protos and the published docs."""
 
+import asyncio
 import re
 from pathlib import Path
 
 import pytest
 
 from examples.sample import write_sample, write_sample_csv
+from tablemill.client import TablemillClient
+from tablemill.v1.job_pb2 import JOB_STATE_SUCCEEDED
 from tests.conftest import Services
 from tests.interop.conftest import EXAMPLES, ROOT, run
 
@@ -39,6 +42,7 @@ def test_go_uploads_watches_and_previews(
     finished = run([go_client, "-server", shared_services.address, "-file", workbook], tmp_path)
     assert finished.returncode == 0, finished.stderr
     check_output(finished.stdout)
+    assert finished.stdout.splitlines()[-1] == f"{ROWS} rows x {COLUMNS} columns as Arrow, the first is 患者编号: utf8"
 
 
 def test_go_resumes_at_the_committed_size(go_client: Path, shared_services: Services, tmp_path: Path) -> None:
@@ -72,6 +76,17 @@ def test_node_uploads_watches_and_previews(node_client: Path, shared_services: S
     finished = run(["node", "main.js", shared_services.address, workbook], node_client)
     assert finished.returncode == 0, finished.stderr
     check_output(finished.stdout)
+
+
+async def test_java_reads_rows_as_arrow(java_client: Path, shared_services: Services, workbook: Path) -> None:
+    async with TablemillClient(shared_services.address) as client:
+        upload = await client.upload(workbook)
+        assert [job async for job in client.watch([upload.job_id])][-1].state == JOB_STATE_SUCCEEDED
+    where = (f"-Dserver={shared_services.address}", f"-Drecord={upload.record_id}")
+    finished = await asyncio.to_thread(run, ["mvn", "-q", "-B", "exec:exec", *where], java_client)
+    assert finished.returncode == 0, finished.stdout
+    shape = f"{ROWS} rows x {COLUMNS} columns as Arrow, the first is 患者编号: Utf8"
+    assert shape in finished.stdout
 
 
 def test_no_lock_file_names_a_registry() -> None:

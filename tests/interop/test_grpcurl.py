@@ -40,6 +40,8 @@ def test_the_cookbook_works(grpcurl: Path, shared_services: Services, tmp_path: 
     assert '"state": "JOB_STATE_CANCELLED"' in out
     assert '"draining": true' in out
     assert shared_services.worker.wait(30) == 0, "a drained worker leaves in peace"
+    assert '["1","1"]\n[null,"2"]' in out, "the first of the two rows fits the filter"
+    assert (tmp_path / "clean.csv").read_text().splitlines()[1] == '"00017",63,2024-03-05'
     assert (tmp_path / "visits.parquet").read_bytes()[-4:] == b"PAR1"
     assert "JOB_NOT_FOUND" in finished.stderr
     assert "refused with exit code 69" in out

@@ -27,7 +27,7 @@ class Limits:
     max_inflation: int = 200  # times its packed size, for what is larger than free_inflated_bytes
     free_inflated_bytes: int = 64 * 1024**2
     max_eager_cells: int = 20_000_000  # a larger sheet is streamed instead of loaded at once
-    row_group_rows: int = 131_072
+    row_group_rows: int = 65_536
 
 
 @dataclass(frozen=True)

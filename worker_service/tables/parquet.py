@@ -13,7 +13,7 @@ from .arrow import Array
 from .errors import InvariantError
 from .model import Limits
 
-_GROUP_CELLS = 16_000_000
+_GROUP_CELLS = 4_000_000
 
 _REJECT_FIELDS: list[Any] = [
     pa.field("row", pa.int64(), nullable=False),
