@@ -13,7 +13,7 @@ from rich.console import Console
 import benchmarks
 from benchmarks.harness import RESULTS, Report
 
-_NOT_BENCHMARKS = {"__main__", "harness", "peers", "plots", "queue_questions", "reads_data"}
+_NOT_BENCHMARKS = {"__main__", "harness", "peers", "plots", "queue_questions", "reads_data", "watch_notify"}
 
 console = Console(highlight=False)
 

@@ -5,7 +5,7 @@ import sys
 
 import uvloop
 
-from ingest_service.allocator import keep_freed_blocks
+from ingest_service.allocator import collect_rarely, keep_freed_blocks
 from ingest_service.app import serving
 from ingest_service.settings import IngestSettings
 from shared import telemetry
@@ -27,6 +27,7 @@ def main() -> int:
     settings = IngestSettings.load()
     telemetry.configure_logging(settings.log_level)
     keep_freed_blocks()
+    collect_rarely()
     return uvloop.run(serve(settings))
 
 

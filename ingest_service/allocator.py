@@ -1,4 +1,4 @@
-"""Tell the C allocator to keep the memory of messages for the next ones.
+"""Tell the C allocator to keep the memory of messages for the next ones, and Python to look for cycles rarely.
 
 By default glibc maps every block of 128 KiB and more anew and unmaps it when it is freed. Messages and segments are
 such blocks: the kernel would clear each of their pages for every one of them, which costs more than all else that
@@ -6,6 +6,7 @@ is done with the bytes.
 """
 
 import ctypes
+import gc
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGEST_KEPT_BYTES = 16 << 20
@@ -23,3 +24,13 @@ def keep_freed_blocks() -> None:
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_ARENA_MAX, 1)
+
+
+def collect_rarely() -> None:
+    """Have Python look for reference cycles rarely, and never in what was made before this.
+
+    A stream is some dozens of objects that live long. With the usual thresholds a message to each of thousands of
+    streams sets off searches through all of them.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

@@ -1,6 +1,5 @@
 """IngestService: checks what is asked, asks the room that knows, and says it in messages."""
 
-import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -45,16 +44,14 @@ class IngestServicer(pb_grpc.IngestServiceServicer):
             raise NotFound("UPLOAD_NOT_FOUND", "no such upload")
         return pb.GetUploadResponse(upload=messages.upload_message(upload))
 
-    async def WatchStatus(  # type: ignore[override]  # noqa: D102, N802  # bytes: see the guard
+    def WatchStatus(  # type: ignore[override]  # noqa: D102, N802  # bytes: see the guard
         self, request: pb.WatchStatusRequest, context: Any
     ) -> AsyncIterator[bytes]:
         heartbeat_s = _HEARTBEAT_S
         if request.HasField("heartbeat_interval"):
             asked_s = request.heartbeat_interval.ToMilliseconds() / 1000
             heartbeat_s = min(max(asked_s, _MIN_HEARTBEAT_S), _MAX_HEARTBEAT_S)
-        async with contextlib.aclosing(self._hub.watch(owner_of(context), targets_of(request), heartbeat_s)) as watch:
-            async for message in watch:
-                yield message
+        return self._hub.watch(owner_of(context), targets_of(request), heartbeat_s)
 
     async def GetJob(self, request: pb.GetJobRequest, context: Any) -> pb.GetJobResponse:  # noqa: D102, N802
         jobs = await self._jobs.read(owner_of(context), [fields.uuid_field("job_id", request.job_id)])

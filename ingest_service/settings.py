@@ -21,7 +21,7 @@ class IngestSettings(ServiceSettings):
     )
     upload_ttl_s: float = Field(86_400.0, description="Seconds after which an unfinished upload is given up", gt=0)
     job_max_attempts: int = Field(5, description="Attempts a conversion gets before its failure is final", ge=1)
-    watch_poll_s: float = Field(5.0, description="Seconds between looks for changes that no event told of", gt=0)
+    watch_poll_s: float = Field(10.0, description="Seconds between looks for changes that no event told of", gt=0)
     stream_max_age_s: float = Field(
         3600.0, description="Seconds after which a connection or a watch is ended, so that clients spread anew", ge=1
     )

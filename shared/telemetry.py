@@ -23,6 +23,7 @@ UPLOAD_BYTES = Counter("tablemill_upload_bytes_total", "Bytes received by Upload
 UPLOADS_ACTIVE = Gauge("tablemill_uploads_active", "UploadFile streams open on this process")
 READ_STREAMS = Gauge("tablemill_read_streams", "ReadRows, ReadFile and ExportRecord streams open on this process")
 WATCH_STREAMS = Gauge("tablemill_watch_streams", "WatchStatus streams open on this process")
+WATCH_LATE = Counter("tablemill_watch_late_changes_total", "Changes of watched jobs that a poll found before an event")
 LISTENER_UP = Gauge("tablemill_listener_up", "1 while the LISTEN session is proven alive, else 0")
 NOTIFICATIONS = Counter("tablemill_notifications_total", "Notifications received, by channel", ["channel"])
 JOBS_CLAIMED = Counter("tablemill_jobs_claimed_total", "Attempts begun by this worker, by queue", ["queue"])

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import random
 from collections.abc import AsyncGenerator, Iterable, Iterator
+from typing import TypeVar
 from uuid import UUID
 
 from psycopg import OperationalError
@@ -30,8 +31,9 @@ _COALESCE_S = 0.005  # least time between two reads
 _DEGRADED_POLL_S = 1.0
 _POLL_SHARE = 0.05  # of the time, at most, goes into polls
 _RETRY_AFTER_S = 1.0
+_Item = TypeVar("_Item")
 _STARTS_AT_ONCE = 4  # of the pool's connections: other calls need some too
-_MOST_IDS = 500  # in one statement
+_MOST_IDS = 1000  # in one statement
 _LAST_END_S = 2.0
 _ENDS_PER_S = 2000  # streams told to go elsewhere
 
@@ -113,14 +115,17 @@ class WatchHub:
                 await watcher.wait()
                 yield watcher.message(degraded=self.degraded, horizon=self._horizon)
 
-    def publish(self, jobs: Iterable[Job]) -> None:
-        """Offer jobs as they were just read to all whom they are news to."""
+    def publish(self, jobs: Iterable[Job]) -> int:
+        """Offer jobs as they were just read to all whom they are news to; return how many were news to somebody."""
+        news = 0
         for job in jobs:
             risen = [topic for topic in self._topics.of(job) if topic.rises(job)]
             if risen:
+                news += 1
                 update = Update(job)
                 for watcher in set().union(*(topic.watchers for topic in risen)):
                     watcher.offer(update)
+        return news
 
     async def drain(self) -> None:
         """End every stream as UNAVAILABLE, one after the other so that not all come back at once.
@@ -180,9 +185,10 @@ class WatchHub:
         horizon = await self._changes.horizon() if self._topics.wide else self._horizon
         owners = dict(self._topics.owners)
         known = self._topics.known()
-        jobs, gone = await self._changes.risen(known)
-        self.publish(jobs)
-        self._tell_gone(gone)
+        for part in _batches(known.items()):
+            jobs, gone = await self._changes.risen(dict(part))
+            telemetry.WATCH_LATE.inc(self.publish(jobs))
+            self._tell_gone(gone)
         if self._topics.wide:
             horizons = {owner: horizon if topic.horizon is None else topic.horizon for owner, topic in owners.items()}
             self.publish(await self._changes.unknown(known, horizons, self._topics.records))
@@ -196,9 +202,9 @@ class WatchHub:
                 watcher.end(NotFound(reason, "what this watch follows was removed"))
 
 
-def _batches(job_ids: Iterable[UUID]) -> Iterator[list[UUID]]:
+def _batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
     """Yield parts that are read in one go without holding up the streams."""
-    left = iter(job_ids)
+    left = iter(items)
     while batch := list(itertools.islice(left, _MOST_IDS)):
         yield batch
 

@@ -44,7 +44,7 @@ class SharedReads:
 class StartingStates:
     """Reads what watchers begin with. What is read is published: it may be news to others, too."""
 
-    def __init__(self, changes: Changes, topics: Topics, publish: Callable[[Iterable[Job]], None]) -> None:
+    def __init__(self, changes: Changes, topics: Topics, publish: Callable[[Iterable[Job]], int]) -> None:
         self._changes = changes
         self._shared = SharedReads(changes)
         self._topics = topics

@@ -17,6 +17,8 @@ class Update:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.job_id = job.job_id
+        self.final = job.state.final
 
     @cached_property
     def encoded(self) -> bytes:

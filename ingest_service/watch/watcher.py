@@ -40,12 +40,11 @@ class Watcher:
 
     def offer(self, update: Update) -> None:
         """Take note of the newest state of a job, which is newer than all offered before."""
-        job = update.job
-        if not self.targets.want(job):
-            self.pending.pop(job.job_id, None)  # what it was before is not news any more
+        if not self.targets.want(update.job):
+            self.pending.pop(update.job_id, None)  # what it was before is not news any more
             return
-        self.pending[job.job_id] = update
-        if job.state.final:
+        self.pending[update.job_id] = update
+        if update.final:
             self._urgent = True
         if self._parked is not None:
             self._wake_when_due()
@@ -97,11 +96,10 @@ class Watcher:
 
     def _told(self, updates: Sequence[Update], *, degraded: bool, horizon: int | None) -> bytes:
         for update in updates:
-            if update.job.job_id in self.targets.after_versions:
-                if update.job.state.final:
-                    self._open.discard(update.job.job_id)
-                else:
-                    self._open.add(update.job.job_id)
+            if update.final:
+                self._open.discard(update.job_id)
+            elif update.job_id in self.targets.after_versions:
+                self._open.add(update.job_id)
         return encode(updates, synced=self._synced, degraded=degraded, horizon=horizon)
 
     def _raise_if_over(self) -> None:

@@ -96,18 +96,22 @@ WHERE job_id IS NULL OR version > known_version
 )
 
 # Jobs of watched owners and records that nobody told of: not ended, or ended at the owner's horizon or later. Walks
-# jobs_by_owner, jobs_running, jobs_ended_by_owner and jobs_by_record; touches nothing.
+# jobs_by_owner, jobs_running, jobs_ended_by_owner and jobs_by_record; touches nothing. OFFSET 0 has each owner looked
+# up: the planner, who cannot know how few they are, would read the table.
 _UNKNOWN: LiteralString = (
     """
 WITH known AS MATERIALIZED (SELECT unnest(%(job_ids)s::uuid[]) AS known_id),
 found AS (
-    SELECT jobs.* FROM unnest(%(owners)s::text[]) AS watched (owner) JOIN jobs USING (owner)
-    WHERE state IN ('scheduled', 'ready')
+    SELECT waiting.* FROM unnest(%(owners)s::text[]) AS watched (watched_owner) CROSS JOIN LATERAL (
+        SELECT * FROM jobs WHERE owner = watched_owner AND state IN ('scheduled', 'ready') OFFSET 0
+    ) AS waiting
     UNION ALL
     SELECT jobs.* FROM jobs WHERE state = 'running' AND owner IN (SELECT unnest(%(owners)s::text[]))
     UNION ALL
-    SELECT jobs.* FROM unnest(%(owners)s::text[], %(horizons)s::bigint[]) AS watched (owner, horizon)
-    JOIN jobs ON jobs.owner = watched.owner AND ended_xid >= horizon::text::xid8
+    SELECT ended.* FROM unnest(%(owners)s::text[], %(horizons)s::bigint[]) AS watched (watched_owner, horizon)
+    CROSS JOIN LATERAL (
+        SELECT * FROM jobs WHERE owner = watched_owner AND ended_xid >= horizon::text::xid8 OFFSET 0
+    ) AS ended
     UNION ALL
     SELECT jobs.* FROM jobs WHERE record_id = ANY(%(record_ids)s::uuid[])
 )

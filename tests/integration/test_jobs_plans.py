@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from shared.jobs import order, statements
+from shared.jobs import changes, order, statements
 from tests.conftest import Servers
 
 ROWS = 100_000
@@ -153,6 +153,32 @@ def test_an_enqueueing_of_many_looks_for_the_head_of_the_queue_once(filled: psyc
     assert row is not None
     heads = [node for node in _nodes(row[0][0]["Plan"]) if node.get("Index Name") == "jobs_ready"]
     assert [node["Actual Loops"] for node in heads] == [1]
+
+
+PAGE = {"owner": "text", "states": "text[]", "queues": "text[]", "after_id": "uuid", "limit": "bigint"}
+OF_WATCHERS: dict[str, tuple[LiteralString, dict[str, str], set[str]]] = {
+    "read": (changes._READ, {"job_ids": "uuid[]"}, {"jobs_pkey"}),
+    "read of": (
+        changes._READ_OF, {"job_ids": "uuid[]", "owners": "text[]", "record_ids": "uuid[]"}, {"jobs_pkey"}
+    ),
+    "records": (changes._READ_OF_RECORDS, {"owner": "text", "record_ids": "uuid[]"}, {"jobs_by_record"}),
+    "open": (changes._OPEN_PAGE, PAGE, {"jobs_by_owner", "jobs_running"}),
+    "ended": (changes._ENDED_PAGE, {**PAGE, "horizon": "bigint", "after_xid": "bigint"}, {"jobs_ended_by_owner"}),
+    "risen": (changes._RISEN, {"job_ids": "uuid[]", "versions": "bigint[]"}, {"jobs_pkey"}),
+    "unknown": (
+        changes._UNKNOWN,
+        {"job_ids": "uuid[]", "owners": "text[]", "horizons": "bigint[]", "record_ids": "uuid[]"},
+        {"jobs_by_owner", "jobs_running", "jobs_ended_by_owner", "jobs_by_record"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_WATCHERS)
+def test_what_watchers_ask_walks_indexes(filled: psycopg.Connection, name: str) -> None:
+    statement, types, indexes = OF_WATCHERS[name]
+    plan = _plan(filled, statement, types)
+    assert "Seq Scan on jobs" not in plan
+    assert {index for index in indexes if index in plan} == indexes
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

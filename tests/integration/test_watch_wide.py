@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from uuid_utils.compat import uuid7
 
+from shared import telemetry
 from shared.database import Pool, make_pool
 from shared.errors import NotFound, ResourceExhausted, Unavailable
 from shared.jobs.changes import JobFilter
@@ -217,8 +218,10 @@ async def test_a_retried_job_is_told_again(jobs: Jobs, replica: Replica) -> None
     await until_true(lambda: job_id in client.told and not client.done(job_id))
     for claimed in await claim(jobs):
         await end(jobs, claimed)
+    late = telemetry.WATCH_LATE._value.get()
     await replica.poll()
     await until_true(lambda: client.done(job_id))
+    assert telemetry.WATCH_LATE._value.get() == late + 1, "an operator sees that no event told of it"
     await client.disconnect()
 
 
