@@ -110,7 +110,8 @@ def _read(
     covered = [row for merge in grid.merges for row in range(merge.first_row, merge.last_row + 1)]
 
     def on_rows(done: int) -> None:
-        on_progress(Progress("read", done, 0, "rows"))
+        if not source.encoding:  # a text is told by its bytes, of which the total is known
+            on_progress(Progress("read", done, 0, "rows"))
 
     def read() -> Intake:
         intake = Intake(grid.width, limits, folder, pool, pa.array(covered, pa.int64()))

@@ -54,13 +54,17 @@ class JsonGrid:
     @cached_property
     def head(self) -> list[list[str]]:
         """The names and the first rows."""
-        rows = [cells for _, cells in islice(self._rows(), HEAD_ROWS - 1)]
+        rows = [cells for _, cells in self._first_rows]
         return [self.names, *([cell or "" for cell in row] for row in rows)]
 
     @property
     def head_rows(self) -> list[int]:
         """Their source rows; 0 for the names."""
-        return [0, *(number for number, _ in islice(self._rows(), HEAD_ROWS - 1))]
+        return [0, *(number for number, _ in self._first_rows)]
+
+    @cached_property
+    def _first_rows(self) -> list[tuple[int, list[str | None]]]:
+        return list(islice(self._rows(), HEAD_ROWS - 1))
 
     def body(self, first_row: int) -> Iterator[Batch]:
         """Objects from number ``first_row`` on."""

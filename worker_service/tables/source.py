@@ -9,7 +9,7 @@ from .errors import ErrorCode, TableError
 from .grid import Grid
 from .inflate import Packing, inflate
 from .messages import WarningCode
-from .model import Limits, Origin, Progress, ReadChoice, ReadOptions, TableWarning, warning
+from .model import Limits, Origin, Progress, ReadChoice, ReadOptions, Stage, TableWarning, warning
 from .region import Region
 from .text_lines import TextFile
 from .triage import Found
@@ -92,7 +92,7 @@ def _opened(
         case "text":
             return _text(file, options, limits, on_bytes)
         case "json":
-            return _json(file, found, limits, on_bytes)
+            return _json(file, found, limits, on_progress)
         case "xml":
             return _sheet(found, other_workbooks.open_xml(file, options, limits, on_bytes), options)
         case _:
@@ -111,8 +111,12 @@ def _text(file: TextFile, options: ReadOptions, limits: Limits, on_bytes: Callab
     )
 
 
-def _json(file: TextFile, found: Found, limits: Limits, on_bytes: Callable[[int], None]) -> Source:
-    grid = json_lines.open_json(file, limits, on_bytes, is_array=found.is_array)
+def _json(file: TextFile, found: Found, limits: Limits, on_progress: OnProgress) -> Source:
+    def on_bytes(stage: Stage) -> Callable[[int], None]:
+        return lambda done: on_progress(Progress(stage, done, file.size_bytes, "bytes"))
+
+    grid = json_lines.open_json(file, limits, on_bytes("triage"), is_array=found.is_array)
+    grid.on_bytes = on_bytes("read")
     return Source("json", grid, _declared_region(grid.names), encoding=file.encoding.name)
 
 
