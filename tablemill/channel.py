@@ -15,7 +15,7 @@ _RETRY_READS: dict[str, Any] = {
 _READS = {
     "tablemill.v1.IngestService": ("GetUpload", "GetJob", "GetRecord", "ListRecords"),
     "tablemill.v1.ActionService": ("ApplyActions", "GetDryRun", "ListVersions", "RevertRecord"),
-    "tablemill.v1.DataService": ("PreviewRecord", "GetProfile"),
+    "tablemill.v1.DataService": ("PreviewRecord", "GetProfile", "CreateDownloadUrl"),
     # These change nothing when they come a second time; RetryJob would be refused.
     "tablemill.v1.OpsService": ("ListQueues", "ListJobs", "PauseQueue", "ResumeQueue", "CancelJob"),
     "tablemill.v1.WorkerService": ("GetWorker", "Drain"),
