@@ -51,8 +51,24 @@ def clean(column: Array, rows: Array, decision: Decision, account: Account) -> A
     """The batch in the decision's Arrow type; null where a cell was empty, a null token or an error."""
     texts = pc.utf8_trim_whitespace(column) if decision.padded else column
     is_text = decision.dtype == "string"
-    errors = pc.is_in(texts, ERROR_SET)
+    values = column if is_text else texts
+    if decision.has_nulls:
+        values = _without_nulls(column, texts, rows, decision, account)
+    result = values if is_text else _cast(values, rows, decision, account)
+    kept = len(result) - result.null_count
+    if is_text:
+        account.kept_as_text += kept
+    else:
+        account.typed += kept
+    _plain_samples(values, rows, "text" if is_text else "typed", account)
+    return result
+
+
+def _without_nulls(column: Array, texts: Array, rows: Array, decision: Decision, account: Account) -> Array:
+    """The values with null tokens and errors taken out, which are counted and sampled."""
+    is_text = decision.dtype == "string"
     tokens = pc.is_in(texts, decision.nulls.always if is_text else decision.nulls.typed)
+    errors = pc.is_in(texts, ERROR_SET)
     if decision.family[0] == "有":
         tokens = pc.and_not(tokens, pc.is_in(texts, NOTHINGS))
     if pc.any(errors).as_py():
@@ -62,18 +78,7 @@ def clean(column: Array, rows: Array, decision: Decision, account: Account) -> A
     if pc.any(tokens).as_py():
         _count(texts, rows, tokens, account.null_tokens)
         _sample(column, rows, tokens, "null_token", account.odd_samples)
-    gone = pc.or_(errors, tokens)
-    values = column if is_text else texts
-    if pc.any(gone).as_py():
-        values = pc.if_else(gone, pa.scalar(None, pa.string()), values)
-    result = values if is_text else _cast(values, rows, decision, account)
-    kept = len(result) - result.null_count
-    if is_text:
-        account.kept_as_text += kept
-    else:
-        account.typed += kept
-    _plain_samples(values, rows, "text" if is_text else "typed", account)
-    return result
+    return pc.if_else(pc.or_(errors, tokens), pa.scalar(None, pa.string()), column if is_text else texts)
 
 
 def _cast(values: Array, rows: Array, decision: Decision, account: Account) -> Array:

@@ -4,34 +4,31 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from . import parquet, profile
-from .arrow import Array, pc
 from .clean import clean
 from .columns import Columns, decide_columns
 from .csv_reader import CsvGrid
+from .duplicates import duplicate_rows
 from .errors import ErrorCode, TableError
 from .fill import Fills
 from .grid import Irregular
-from .intake import KEPT_ROWS, Intake, Loose
-from .messages import WarningCode
+from .intake import Intake, Loose
 from .model import (
     CLEANING_VERSION,
-    MAX_WARNING_ROWS,
     ColumnProfile,
     ConversionReport,
     Limits,
     Progress,
     ReadOptions,
-    TableWarning,
-    warning,
 )
 from .nulls import NullTokens
+from .profile_large import profile_large
 from .region import Region, locate
 from .report import column_reports, column_warnings, columns_sha256, header_choice, table_warnings
 from .source import OnProgress, Source, open_source
 from .tail import Tail
+from .tally import Tally
 
 _THREADS = 2
 
@@ -58,7 +55,8 @@ def convert(
         intake = _read(opened, tail, NullTokens(options.null_tokens), out_dir, pool, limits, on_progress)
         try:
             columns, decided = decide_columns(opened, region, intake, options)
-            nulls = _write(opened, intake, columns, out_dir, pool, limits, on_progress)
+            tallies = _tallies(columns, intake.row_count)
+            nulls = _write(opened, intake, columns, tallies, out_dir, pool, limits, on_progress)
         finally:
             intake.discard()
         for name, account in zip(columns.names, columns.accounts, strict=True):
@@ -67,11 +65,11 @@ def convert(
         parquet.verify(clean_path, intake.row_count, nulls)
         rejects = _rejects(opened, region, tail, intake, columns)
         parquet.write_rejects(out_dir / "rejects.parquet", rejects)
-        profiles = _profiles(clean_path, columns, intake.row_count, pool, on_progress)
+        profiles = _profiles(clean_path, columns, tallies, pool, on_progress)
     told = [
         *opened.warnings,
         *table_warnings(opened.grid, tail, intake, columns),
-        *_duplicates(clean_path, intake),
+        *duplicate_rows(clean_path, intake, profiles),
         *decided,
         *column_warnings(columns, intake, limits),
     ]
@@ -138,6 +136,7 @@ def _write(
     source: Source,
     intake: Intake,
     columns: Columns,
+    tallies: list[Tally],
     out_dir: Path,
     pool: Executor,
     limits: Limits,
@@ -164,6 +163,7 @@ def _write(
             cleaned = fills.apply(cleaned, batch.rows, columns.accounts)
             nulls = [count + column.null_count for count, column in zip(nulls, cleaned, strict=True)]
             writer.append(cleaned)
+            list(pool.map(Tally.add, tallies, cleaned))
             done += len(batch)
             on_progress(Progress("clean", done, intake.row_count, "rows"))
         told = column_reports(columns, nulls, [ColumnProfile()] * len(names))
@@ -193,33 +193,24 @@ def _rejects(source: Source, region: Region, tail: Tail, intake: Intake, columns
     return parquet.rejects([*tail.aside(names), *parquet.as_rejects(cells)])
 
 
-def _profiles(path: Path, columns: Columns, rows: int, pool: Executor, on_progress: OnProgress) -> list[ColumnProfile]:
+def _tallies(columns: Columns, rows: int) -> list[Tally]:
+    """One a column of a large table; small tables are profiled when they are written."""
+    return [Tally(d.arrow_type, rows) for d in columns.decisions] if rows > profile.EXACT_ROWS else []
+
+
+def _profiles(
+    path: Path, columns: Columns, tallies: list[Tally], pool: Executor, on_progress: OnProgress
+) -> list[ColumnProfile]:
     profiles = []
     names = [name.name for name in columns.names]
-    if rows <= profile.EXACT_ROWS:
+    if not tallies:
         for done, found in enumerate(pool.map(profile.exact, profile.columns_in_groups(path)), start=1):
             profiles.append(found)
             on_progress(Progress("profile", done, len(names), "columns"))
         return profiles
-    types = [decision.arrow_type for decision in columns.decisions]
-    shares = [pool.submit(profile.approximate, path, names, types, index, _THREADS) for index in range(_THREADS)]
+    samples = {index: tally.sample() for index, tally in enumerate(tallies) if tally.has_many}
+    on_progress(Progress("profile", len(names) - len(samples), len(names), "columns"))
+    shares = [pool.submit(profile_large, path, names, samples, index, _THREADS) for index in range(_THREADS)]
     found_by_column = {column: found for share in shares for column, found in share.result().items()}
     on_progress(Progress("profile", len(names), len(names), "columns"))
-    return [found_by_column[index] for index in range(len(names))]
-
-
-def _duplicates(path: Path, intake: Intake) -> list[TableWarning]:
-    """Rows equal to an earlier one in every column; looked for up to a million rows."""
-    if not 1 < intake.row_count <= KEPT_ROWS:
-        return []
-    table = pq.read_table(path)
-    names = [str(index) for index in range(table.num_columns)]
-    table = table.rename_columns(names)
-    rows: Array = pa.chunked_array(intake.kept_rows)
-    grouped = table.append_column("row", rows).group_by(names, use_threads=False).aggregate([("row", "min")])
-    repeats = table.num_rows - grouped.num_rows
-    if not repeats:
-        return []
-    firsts = grouped.column("row_min").combine_chunks()
-    first: list[int] = rows.filter(pc.invert(pc.is_in(rows, firsts))).slice(0, MAX_WARNING_ROWS).to_pylist()
-    return [warning(WarningCode.DUPLICATE_ROWS, rows=first, count=repeats)]
+    return [found_by_column.get(index) or tally.profile() for index, tally in enumerate(tallies)]

@@ -38,6 +38,7 @@ class Decision:
     family: tuple[str, str] = ("", "")
     unit: str = ""
     nulls: NullTokens = LISTED
+    has_nulls: bool = True  # some values are null tokens or errors, or may be
     mixed: Mixed | None = None
 
     @property
@@ -49,4 +50,4 @@ class Decision:
 def decision_of(seen: Evidence, dtype: DType, reason: str, style: str = "", **details: object) -> Decision:
     """A decision on what was seen; ``style`` is its format."""
     folded = seen.folded and dtype != "string"
-    return Decision(dtype, style, reason, seen.padded, folded, nulls=seen.nulls, **details)  # type: ignore[arg-type]
+    return Decision(dtype, style, reason, seen.padded, folded, nulls=seen.nulls, has_nulls=seen.has_nulls, **details)  # type: ignore[arg-type]

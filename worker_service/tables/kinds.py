@@ -76,6 +76,11 @@ class Evidence:
         return texts > _GIVE_UP_TEXTS and texts * 2 > self.counts.total()
 
     @property
+    def has_nulls(self) -> bool:
+        """Whether there are null tokens or errors, or there may be among values that were not looked at."""
+        return self.gave_up or self.core < self.counts.total()
+
+    @property
     def core(self) -> int:
         """Values that are neither null tokens nor errors."""
         return self.counts.total() - sum(self.counts[k] for k in (Kind.NULL_ALWAYS, Kind.NULL_TYPED, Kind.ERROR))

@@ -2,6 +2,8 @@
 
 import pyarrow as pa
 
+from .bools import SPELLINGS
+
 # Null in every column.
 ALWAYS = (
     "NA", "N/A", "n/a", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan", "NULL", "Null", "null", "\\N",
@@ -33,6 +35,7 @@ class NullTokens:
         self.asked = pa.array([text.strip() for text in asked], pa.string())
         self.always = pa.array(["", *ALWAYS, *self.asked.to_pylist()])
         self.typed = pa.array([*self.always.to_pylist(), *IN_TYPED_COLUMNS])
+        self.words = pa.array([*self.typed.to_pylist(), *ERROR_CODES, *SPELLINGS])  # all that a list gives a meaning
 
 
 LISTED = NullTokens()

@@ -87,7 +87,9 @@ AFFIXED = rf"^(?P<before>-?)(?P<prefix>(?:{_either(_SYMBOLS)})?)\s?(?P<number>-?
 def separators(texts: Array) -> dict[Shape, Array]:
     """Which of the texts (a mask for each shape found) are numbers with separators, each in its first shape."""
     found: dict[Shape, Array] = {}
-    rest = pc.and_(pc.match_substring_regex(texts, SEPARATED), _is_exact(texts))
+    rest = pc.match_substring_regex(texts, SEPARATED)
+    if pc.any(rest, min_count=0).as_py():
+        rest = pc.and_(rest, _is_exact(texts))
     for shape, pattern in SHAPES.items():
         if not pc.any(rest, min_count=0).as_py():
             break

@@ -1,33 +1,20 @@
-"""Describes clean columns: exactly up to a million rows or few distinct values, else with estimates."""
+"""Describes clean columns that fit into memory, exactly."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .arrow import Array, pc
 from .model import ColumnProfile, Histogram, TextLengths, TimeHistogram, TopValue
-from .profile_counts import (
-    BINS,
-    QUANTILES,
-    TOP_VALUES,
-    as_integers,
-    as_text,
-    describe,
-    edges,
-    finite,
-    labelled,
-    time_bins,
-    time_edges,
-    top_value,
-)
 
 EXACT_ROWS = 1_000_000
-_LENGTHS = "{'low': min(length(c)), 'high': max(length(c)), 'mean': avg(length(c))}"
-_FEW_VALUES = 50_000  # so many distinct ones are counted exactly in a table of any size
+QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
+TOP_VALUES = 20
+_TOP_CHARS = 64
+BINS = 20
 _READ_CELLS = 4_000_000
 
 
@@ -46,113 +33,107 @@ def exact(chunks: Array) -> ColumnProfile:
     if not len(column):
         return ColumnProfile()
     counted = pc.value_counts(column)
-    return describe(counted.field("values"), counted.field("counts"))
+    low, high = pc.min_max(column).as_py().values()
+    numeric = is_numeric(column.type)
+    return ColumnProfile(
+        distinct_count=len(counted),
+        min=as_text(low),
+        max=as_text(high),
+        mean=finite(pc.mean(column).as_py()) if numeric else None,
+        stddev=finite(pc.stddev(column, ddof=1, min_count=2).as_py()) if numeric else None,
+        quantiles=quantiles(column),
+        top_values=top(counted.field("values"), counted.field("counts")),
+        histogram=_histogram(column, float(low), float(high)) if numeric else None,
+        time_histogram=_time_histogram(column) if pa.types.is_temporal(column.type) else None,
+        lengths=_lengths(column) if pa.types.is_string(column.type) else None,
+    )
 
 
-class Approximate:
-    """Profiles columns of one large Parquet file in bounded memory, one at a time; use as a context manager."""
-
-    def __init__(self, path: Path, number: int = 0, memory_bytes: int = 160 << 20) -> None:
-        self._path = str(path)
-        self._duckdb = duckdb.connect(
-            config={
-                "memory_limit": f"{memory_bytes >> 20}MiB",
-                "threads": 1,  # estimates depend on the order of work: one thread always gives the same
-                "temp_directory": str(path.parent / f"profile{number}.tmp"),
-            }
-        )
-
-    def __enter__(self) -> "Approximate":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._duckdb.close()
-
-    def column(self, name: str, dtype: pa.DataType) -> ColumnProfile:
-        """Profile one column: exactly if it has few distinct values, else distincts, quantiles and top approximate."""
-        count, distinct = self._one("count(c), approx_count_distinct(c)", _quoted(name))
-        if not count:
-            return ColumnProfile()
-        return self._counted(_quoted(name)) if distinct <= _FEW_VALUES else self._estimated(name, dtype, distinct)
-
-    def _counted(self, quoted: str) -> ColumnProfile:
-        query = (
-            f"SELECT c, count(*) AS n FROM (SELECT {quoted} AS c FROM read_parquet(?)) "  # noqa: S608  # quoted
-            "WHERE c IS NOT NULL GROUP BY c"
-        )
-        table: pa.Table = self._duckdb.sql(query, params=[self._path]).to_arrow_table()
-        return describe(table.column("c").combine_chunks(), table.column("n").combine_chunks())
-
-    def _estimated(self, name: str, dtype: pa.DataType, distinct: int) -> ColumnProfile:
-        numeric = pa.types.is_integer(dtype) or pa.types.is_floating(dtype)
-        temporal = pa.types.is_temporal(dtype)
-        quoted = _quoted(name)
-        row = self._one(
-            f"count(c), min(c), max(c), approx_top_k(c, {TOP_VALUES}), "
-            + ("avg(c), stddev_samp(c), " if numeric else "NULL, NULL, ")
-            + (f"approx_quantile(c, {list(QUANTILES)}), " if numeric or temporal else "NULL, ")
-            + (_LENGTHS if pa.types.is_string(dtype) else "NULL"),
-            quoted,
-        )
-        count, low, high, top, mean, deviation, quantiles, lengths = row
-        return ColumnProfile(
-            distinct_count=min(distinct, count),
-            approximate=True,
-            min=as_text(low),
-            max=as_text(high),
-            mean=finite(mean),
-            stddev=finite(deviation),
-            quantiles=labelled(quantiles or []),
-            top_values=self._top_counts(quoted, top),
-            histogram=self._histogram(quoted, float(low), float(high)) if numeric else None,
-            time_histogram=self._time_histogram(quoted, dtype, low, high) if temporal else None,
-            lengths=TextLengths(*lengths.values()) if lengths else None,
-        )
-
-    def _one(self, select: str, quoted: str, parameters: list[object] | None = None) -> tuple[Any, ...]:
-        query = f"SELECT {select} FROM (SELECT {quoted} AS c FROM read_parquet(?))"  # noqa: S608  # quoted
-        (row,) = self._duckdb.execute(query, [self._path, *(parameters or [])]).fetchall()
-        return tuple(row)
-
-    def _top_counts(self, quoted: str, top: list[object]) -> tuple[TopValue, ...]:
-        query = (
-            f"SELECT c, count(*) FROM (SELECT {quoted} AS c FROM read_parquet(?)) "  # noqa: S608  # quoted
-            "WHERE c IN (SELECT unnest(?)) GROUP BY c ORDER BY 2 DESC, 1"
-        )
-        rows = self._duckdb.execute(query, [self._path, top]).fetchall()
-        return tuple(top_value(value, count) for value, count in rows)
-
-    def _histogram(self, quoted: str, low: float, high: float) -> Histogram:
-        if low == high:
-            count = self._one("count(c)", quoted)[0]
-            return Histogram((low, high), (count,))
-        step = (high - low) / BINS
-        return Histogram(edges(low, high), self._binned(f"floor(({quoted}::DOUBLE - {low!r}) / {step!r})", BINS))
-
-    def _time_histogram(self, quoted: str, dtype: pa.DataType, low: object, high: object) -> TimeHistogram:
-        first, last = (as_integers(pa.array([value], dtype))[0].as_py() for value in (low, high))
-        width, bins = time_bins(first, last)
-        number = f"({quoted} - DATE '1970-01-01')" if pa.types.is_date32(dtype) else f"epoch_us({quoted})"
-        counts = self._binned(f"({number} - ({first})) // {width}", bins)
-        return TimeHistogram(time_edges(dtype, first, width, bins), counts)
-
-    def _binned(self, place: str, bins: int) -> tuple[int, ...]:
-        """How many values fall in each bin; ``place`` is the SQL of a value's bin, which may be one too high."""
-        query = (
-            f"SELECT least(greatest(b, 0), {bins - 1})::INT, count(*) "  # noqa: S608  # numbers and a quoted name
-            f"FROM (SELECT {place} AS b FROM read_parquet(?)) WHERE b IS NOT NULL GROUP BY 1"
-        )
-        counts = dict(self._duckdb.execute(query, [self._path]).fetchall())
-        return tuple(counts.get(index, 0) for index in range(bins))
+def as_text(value: object) -> str:
+    """Canonical text: ISO dates and times, ``true``/``false``, shortest digits that give the number back."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def is_numeric(dtype: pa.DataType) -> bool:
+    """Whether a mean makes sense."""
+    return bool(pa.types.is_integer(dtype) or pa.types.is_floating(dtype))
 
 
-def approximate(
-    path: Path, names: list[str], types: list[pa.DataType], first: int, step: int
-) -> dict[int, ColumnProfile]:
-    """Profile every ``step``-th column of a large Parquet file from ``first`` on; position → profile."""
-    with Approximate(path, first) as engine:
-        return {index: engine.column(names[index], types[index]) for index in range(first, len(names), step)}
+def quantiles(column: Array) -> dict[str, str]:
+    """Of numbers interpolated, of dates and times the nearest one; none of the others."""
+    if is_numeric(column.type):
+        return labelled(pc.quantile(column, list(QUANTILES)).to_pylist())
+    if not pa.types.is_temporal(column.type):
+        return {}
+    width = pa.int32() if pa.types.is_date32(column.type) else pa.int64()
+    nearest = pc.quantile(pc.cast(column, width), list(QUANTILES), interpolation="nearest")
+    return labelled(pc.cast(pc.cast(nearest, width), column.type).to_pylist())
+
+
+def labelled(values: list[object]) -> dict[str, str]:
+    """Values at QUANTILES, by share."""
+    return {f"{q:g}": as_text(value) for q, value in zip(QUANTILES, values, strict=False)}
+
+
+def top(values: Array, counts: Array) -> tuple[TopValue, ...]:
+    """The most frequent values; equal counts in order of value, so that the result is always the same."""
+    table = pa.table({"value": values, "count": counts})
+    order = pc.select_k_unstable(table, TOP_VALUES, sort_keys=[("count", "descending"), ("value", "ascending")])
+    rows = table.take(order).to_pylist()
+    return tuple(TopValue(as_text(row["value"])[:_TOP_CHARS], row["count"]) for row in rows)
+
+
+def _histogram(column: Array, low: float, high: float) -> Histogram:
+    if low == high:
+        return Histogram((low, high), (len(column),))
+    scaled = pc.multiply(pc.subtract(pc.cast(column, pa.float64()), low), BINS / (high - low))
+    bins = pc.min_element_wise(pc.cast(scaled, pa.int32(), safe=False), pa.scalar(BINS - 1, pa.int32()))
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(bins).to_pylist()}
+    return Histogram(edges(low, high), tuple(counts.get(index, 0) for index in range(BINS)))
+
+
+def _time_histogram(column: Array) -> TimeHistogram:
+    """At most 20 bins of whole days or whole microseconds."""
+    numbers = as_integers(column)
+    low, high = pc.min_max(numbers).as_py().values()
+    width, bins = time_bins(low, high)
+    places = pc.min_element_wise(pc.divide(pc.subtract(numbers, low), width), bins - 1)
+    counts = {item["values"]: item["counts"] for item in pc.value_counts(places).to_pylist()}
+    return TimeHistogram(time_edges(column.type, low, width, bins), tuple(counts.get(i, 0) for i in range(bins)))
+
+
+def time_bins(low: int, high: int) -> tuple[int, int]:
+    """Width and number of equal bins of whole units from ``low`` to ``high``."""
+    width = max(1, -(-(high - low) // BINS))
+    return width, max(1, -(-(high - low) // width))
+
+
+def time_edges(dtype: pa.DataType, low: int, width: int, bins: int) -> tuple[str, ...]:
+    """The edges as canonical text; bins that reach beyond the last possible day end there."""
+    last = 2_932_896 if pa.types.is_date32(dtype) else 253_402_300_799_999_999
+    numbers = [min(low + width * index, last) for index in range(bins + 1)]
+    whole = pa.int32() if pa.types.is_date32(dtype) else pa.int64()
+    return tuple(as_text(value) for value in pc.cast(pa.array(numbers, whole), dtype).to_pylist())
+
+
+def as_integers(column: Array) -> Array:
+    """Days or microseconds since 1970."""
+    return pc.cast(pc.cast(column, pa.int32() if pa.types.is_date32(column.type) else pa.int64()), pa.int64())
+
+
+def _lengths(column: Array) -> TextLengths:
+    lengths = pc.utf8_length(column)
+    low, high = pc.min_max(lengths).as_py().values()
+    return TextLengths(low, high, pc.mean(lengths).as_py())
+
+
+def edges(low: float, high: float) -> tuple[float, ...]:
+    """The edges of equal-width bins."""
+    return (*(low + (high - low) * index / BINS for index in range(BINS)), high)
+
+
+def finite(value: float | None) -> float | None:
+    """The value, None for what is no number that JSON knows."""
+    return value if value is not None and math.isfinite(value) else None

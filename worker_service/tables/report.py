@@ -1,7 +1,6 @@
 """Turns what the passes counted into the report's columns and warnings."""
 
 import json
-from dataclasses import asdict, replace
 from hashlib import sha256
 from itertools import pairwise
 
@@ -49,8 +48,9 @@ def column_reports(columns: Columns, null_counts: list[int], profiles: list[Colu
 
 def columns_sha256(reports: tuple[ColumnReport, ...]) -> str:
     """Digest of what became of every column's cells; profiles, which are read from the clean data, are left out."""
-    facts = [asdict(replace(report, profile=ColumnProfile())) for report in reports]
-    return sha256(json.dumps(facts, ensure_ascii=False, sort_keys=True).encode(errors="surrogatepass")).hexdigest()
+    facts = [vars(report) | {"profile": None} for report in reports]
+    text = json.dumps(facts, default=vars, ensure_ascii=False, sort_keys=True)
+    return sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def header_choice(grid: Grid, region: Region, options: ReadOptions) -> ReadChoice:

@@ -9,7 +9,9 @@ from .arrow import Array, pc
 from .kinds import Evidence, Kind
 from .numbers import MAX_EXACT_CHARS
 
-_NUMBER_BYTES = b"0123456789.-"
+_DIGITS = b"0123456789"
+_NUMBER_BYTES = _DIGITS + b".-"
+_MAX_WHOLE_CHARS = 7  # a date without separators has eight
 
 
 class Shortcut:
@@ -26,11 +28,24 @@ class Shortcut:
             return False
         if kinds == {Kind.YEAR_FIRST}:
             return self._dates()
+        if kinds == {Kind.INT}:
+            return self._whole()
         return self._decimals() if Kind.FLOAT in kinds and kinds <= {Kind.INT, Kind.FLOAT} else False
+
+    def _whole(self) -> bool:
+        """Whole numbers that are too small for dates without separators and phones."""
+        if pc.max(pc.binary_length(self.column)).as_py() > _MAX_WHOLE_CHARS:
+            return False
+        if _bytes(self.column).translate(None, _DIGITS) or pc.any(pc.starts_with(self.column, "0")).as_py():
+            return False
+        numbers = pc.cast(self.column, pa.int64())
+        self.evidence.counts[Kind.INT] += len(self.column)
+        self.evidence.note_ints(numbers, numbers.slice(0, 0))
+        return True
 
     def _decimals(self) -> bool:
         """Numbers short enough for float64; counted as decimals even if some are whole."""
-        if not _are_short_decimals(self.column):
+        if not are_short_decimals(self.column):
             return False
         self.evidence.counts[Kind.FLOAT] += len(self.column)
         note_point(self.evidence, self.column)
@@ -50,13 +65,23 @@ class Shortcut:
         return True
 
 
-def _are_short_decimals(column: Array) -> bool:
-    """Whether all values are decimals of at most 16 characters; far cheaper than one pattern a value."""
-    if pc.max(pc.binary_length(column)).as_py() > MAX_EXACT_CHARS or _bytes(column).translate(None, _NUMBER_BYTES):
+def are_short_decimals(column: Array) -> bool:
+    """Whether all values are numbers of at most 16 characters; far cheaper than one pattern a value."""
+    lengths = pc.binary_length(column)
+    longest = pc.max(lengths).as_py()
+    if longest > MAX_EXACT_CHARS or _bytes(column).translate(None, _NUMBER_BYTES):
         return False
-    if pc.any(pc.or_(pc.starts_with(column, "0"), pc.starts_with(column, "-0"))).as_py():
-        return bool(pc.all(pc.match_substring_regex(column, numbers.SHORT_DECIMAL)).as_py())
+    if longest == MAX_EXACT_CHARS:  # then it needs a sign or a point among them
+        signed = pc.match_substring_regex(column, r"^-|[.]")
+        if not pc.all(pc.or_(pc.less(lengths, MAX_EXACT_CHARS), signed)).as_py():
+            return False
     if pc.any(pc.or_(pc.ends_with(column, "."), pc.starts_with(column, "."))).as_py():
+        return False
+    zeros = pc.or_(pc.starts_with(column, "0"), pc.starts_with(column, "-0"))
+    if (
+        pc.any(zeros).as_py()
+        and not pc.all(pc.match_substring_regex(column.filter(zeros), numbers.SHORT_DECIMAL)).as_py()
+    ):
         return False
     try:
         pc.cast(column, pa.float64())

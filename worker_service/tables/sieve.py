@@ -13,7 +13,7 @@ from .arrow import Array, pc
 from .kinds import Evidence, Kind
 from .nulls import ERROR_SET, NOTHINGS
 from .numbers import MAX_EXACT_CHARS, Shape
-from .shortcut import Shortcut, note_point
+from .shortcut import Shortcut, are_short_decimals, note_point
 
 _ID_CARD_15 = r"^[1-9]\d{5}\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}$"
 _MAX_OTHERS = 1_000
@@ -55,21 +55,41 @@ class _Sieve:
         """Try the kinds from common to rare; what none takes is text."""
         if len(self.evidence.nulls.asked):
             self._take(Kind.NULL_ALWAYS, pc.is_in(self.values, self.evidence.nulls.asked))
-        self._ints(self._take(Kind.INT, self._matching(numbers.INT)))
-        self._floats()
+        if pc.any(pc.is_in(self.values, self.evidence.nulls.words), min_count=0).as_py():
+            self._words()
+        self._numbers()
+        if len(self.values) and pc.any(self._matching(r"[\d年]")).as_py():
+            self._written()
+        self._fold()
+        self._texts()
+
+    def _written(self) -> None:
+        """Numbers and dates in the forms people write."""
         self._years_first()
-        self._take(Kind.NULL_ALWAYS, pc.is_in(self.values, self.evidence.nulls.always))
-        self._nothings()
-        self._take(Kind.ERROR, pc.is_in(self.values, ERROR_SET))
-        self.evidence.bool_words.update(self._take(Kind.BOOL, pc.is_in(self.values, _BOOL_SET)).to_pylist())
         if len(self.values):
             self._take(Kind.PERCENT, self._matching(numbers.PERCENT))
             self._separated()
             self._years_last()
             self._affixed()
-            self._fold()
             self._take(Kind.SHORT_YEAR, self._matching(dates.SHORT_YEAR))
-            self._texts()
+
+    def _numbers(self) -> None:
+        """Whole numbers and decimals; where there is nothing else, a decimal point tells them apart."""
+        if len(self.values) and are_short_decimals(self.values):
+            pointed = pc.or_(pc.match_substring(self.values, "."), pc.equal(self.values, "-0"))
+            self._ints(self._take(Kind.INT, pc.invert(pointed)))
+            if len(self.values):
+                note_point(self.evidence, self._take(Kind.FLOAT, pc.is_valid(self.values)))
+        else:
+            self._ints(self._take(Kind.INT, self._matching(numbers.INT)))
+            self._floats()
+
+    def _words(self) -> None:
+        """What stands in a list: null tokens, errors, yes and no."""
+        self._take(Kind.NULL_ALWAYS, pc.is_in(self.values, self.evidence.nulls.always))
+        self._nothings()
+        self._take(Kind.ERROR, pc.is_in(self.values, ERROR_SET))
+        self.evidence.bool_words.update(self._take(Kind.BOOL, pc.is_in(self.values, _BOOL_SET)).to_pylist())
 
     def _matching(self, pattern: str) -> Array:
         return pc.match_substring_regex(self.values, pattern)
@@ -134,8 +154,9 @@ class _Sieve:
 
     def _affixed(self) -> None:
         taken = self._take(Kind.AFFIXED, numbers.affixed(self.values))
-        self.evidence.affixes.update(numbers.affixes(taken))
-        self._find_point(taken)
+        if len(taken):
+            self.evidence.affixes.update(numbers.affixes(taken))
+            self._find_point(taken)
 
     def _find_point(self, texts: Array) -> None:
         """Remember whether any of the texts, in which a point is a decimal mark, has one."""

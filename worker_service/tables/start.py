@@ -77,11 +77,11 @@ def covered(grid: Head) -> list[int]:
         span = merge.last_column - merge.first_column + 1
         if 1 < span <= grid.width / 2:
             spans.setdefault(merge.first_row, {})[merge.first_column] = span
-    covered = []
+    spoken_for = []
     for row, source_row in zip(grid.head, grid.head_rows, strict=True):
         wide = spans.get(source_row, {})
-        covered.append(sum(wide.get(column, 1) for column, cell in enumerate(row) if cell.strip()))
-    return covered
+        spoken_for.append(sum(wide.get(column, 1) for column, cell in enumerate(row) if cell.strip()))
+    return spoken_for
 
 
 def _first_wide_row(filled: list[int]) -> int:

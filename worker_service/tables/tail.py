@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 
 import pyarrow as pa
 
@@ -68,20 +69,10 @@ class Tail:
 
     def _without_header(self, batch: Batch) -> Batch:
         """Drop rows that say the same as one of the header's rows."""
-        found: set[int] = set()
-        for index in self.region.header:
-            names = self.grid.head[index]
-            filled = [column for column, name in enumerate(names) if name.strip()]
-            if len(filled) < 2:
-                continue
-            mask = pc.equal(batch.columns[filled[0]], names[filled[0]])
-            if not pc.any(mask).as_py():
-                continue
-            places = pc.indices_nonzero(pc.fill_null(mask, False)).to_pylist()
-            found |= {place for place in places if _row(batch, place) == [name.strip() for name in names]}
+        found = [mask for index in self.region.header if (mask := _says(batch, self.grid.head[index])) is not None]
         if not found:
             return batch
-        mask = pc.is_in(pa.array(range(len(batch)), pa.int64()), pa.array(sorted(found), pa.int64()))
+        mask = reduce(pc.or_, found)
         repeated = Batch([column.filter(mask) for column in batch.columns], batch.rows.filter(mask))
         for row in repeated.rows.to_pylist():
             self.repeated.add(row)
@@ -139,6 +130,18 @@ class Tail:
             kept = pc.fill_null(pc.greater(pc.binary_length(column), 0), False)
             if pc.any(kept, min_count=1).as_py():
                 self._aside.append((number, reason, batch.rows.filter(kept), column.filter(kept)))
+
+
+def _says(batch: Batch, names: list[str]) -> Array | None:
+    """A mask of the rows that hold exactly two or more ``names``; None if there is no such row."""
+    named = [(column, name) for column, name in zip(batch.columns, names, strict=True) if name.strip()]
+    mask = None
+    for column, name in named if len(named) > 1 else ():
+        same = pc.fill_null(pc.equal(column, name), False)
+        mask = same if mask is None else pc.and_(mask, same)
+        if not pc.any(mask, min_count=0).as_py():
+            return None
+    return mask
 
 
 def _slice(batch: Batch, start: int, stop: int) -> Batch:

@@ -77,11 +77,7 @@ def test_names_types_and_facts(milled: Result) -> None:
     assert facts[b"tablemill.format"] == b"csv"
     told = milled.report.to_json()["columns"]
     for column in told:
-        column["profile"] = {
-            name: {} if name == "quantiles" else [] if name == "top_values" else 0 if name == "distinct_count"
-            else False if name == "approximate" else None
-            for name in column["profile"]
-        }  # fmt: skip
+        column["profile"] = None
     digest = sha256(json.dumps(told, ensure_ascii=False, sort_keys=True).encode()).hexdigest()
     assert facts[b"tablemill.columns_sha256"].decode() == milled.report.columns_sha256 == digest
 

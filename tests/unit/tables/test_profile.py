@@ -3,10 +3,12 @@
 import json
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 
-from worker_service.tables import intake, profile
+from worker_service.tables import intake, profile, tally
+from worker_service.tables.model import TextLengths
 
 from .support import Converter
 
@@ -42,24 +44,53 @@ def test_dates_and_texts(run: Converter) -> None:
     assert name.mean is None
 
 
-def test_large_tables_are_labelled_and_close(run: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
+def close(one: str, other: str) -> bool:
+    return one == other or math.isclose(float(one), float(other), rel_tol=1e-9)
+
+
+def test_columns_of_few_values_are_exact_in_large_tables_too(run: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = run(ROWS)
     monkeypatch.setattr(profile, "EXACT_ROWS", 0)
     counted = run(ROWS)
-    assert [column.profile for column in counted.report.columns] == [column.profile for column in exact.report.columns]
-    monkeypatch.setattr(profile, "_FEW_VALUES", 0)
+    for one, other in zip(exact.report.columns, counted.report.columns, strict=True):
+        expected, found = one.profile, other.profile
+        assert not found.approximate
+        if expected.mean is not None:
+            assert found.mean == pytest.approx(expected.mean)
+            assert found.stddev == pytest.approx(expected.stddev)
+            assert all(close(found.quantiles[share], value) for share, value in expected.quantiles.items())
+            found = replace(found, mean=expected.mean, stddev=expected.stddev, quantiles=expected.quantiles)
+        assert found == expected
+
+
+def test_columns_of_many_values_are_labelled_and_close(run: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = run(ROWS)
+    monkeypatch.setattr(profile, "EXACT_ROWS", 0)
+    monkeypatch.setattr(tally, "_MAX_DISTINCT", 3)
     rough, again = run(ROWS), run(ROWS)
     assert rough.report.to_json() == again.report.to_json()
     for one, other in zip(exact.report.columns, rough.report.columns, strict=True):
-        assert other.profile.approximate
-        assert (one.profile.min, one.profile.max) == (other.profile.min, other.profile.max)
-        assert math.isclose(one.profile.distinct_count, other.profile.distinct_count, rel_tol=0.1)
-        assert one.profile.histogram == other.profile.histogram
-        assert one.profile.time_histogram == other.profile.time_histogram
-        assert one.profile.lengths == other.profile.lengths
-        if one.profile.mean is not None:
-            assert other.profile.mean == pytest.approx(one.profile.mean)
-            assert other.profile.stddev == pytest.approx(one.profile.stddev)
+        expected, found = one.profile, other.profile
+        assert found.approximate
+        assert (expected.min, expected.max, expected.lengths) == (found.min, found.max, found.lengths)
+        assert math.isclose(expected.distinct_count, found.distinct_count, rel_tol=0.1)
+        assert (expected.histogram, expected.time_histogram) == (found.histogram, found.time_histogram)
+        assert found.quantiles == expected.quantiles  # the sample of so small a table is the table
+        if expected.mean is not None:
+            assert found.mean == pytest.approx(expected.mean)
+            assert found.stddev == pytest.approx(expected.stddev)
+    assert rough.column("name").profile.top_values == exact.column("name").profile.top_values
+
+
+def test_dates_and_texts_have_their_spreads_and_lengths(run: Converter) -> None:
+    result = run(ROWS)
+    day, name = result.column("day").profile, result.column("name").profile
+    assert day.time_histogram is not None
+    assert sum(day.time_histogram.counts) == 2000
+    assert day.time_histogram.edges[0] == "2024-01-01"
+    assert len(day.time_histogram.edges) == len(day.time_histogram.counts) + 1
+    assert name.lengths == TextLengths(1, 2, 1.5)
+    assert day.lengths is None
 
 
 def test_spilled_rows_come_back(run: Converter, monkeypatch: pytest.MonkeyPatch) -> None:

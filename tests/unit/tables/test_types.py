@@ -84,6 +84,13 @@ def test_one_late_text_keeps_a_whole_column_text(run: Converter) -> None:
     assert (found, kept) == ("string", values)
 
 
+def test_a_late_number_of_too_many_digits_keeps_a_whole_column_text(run: Converter) -> None:
+    values = [f"{number}.5" for number in range(3000)]
+    values = [*values * 100, "9007199254740993"]  # beyond the first batch, where numbers are taken in at a glance
+    found, kept, _ = column(run, values)
+    assert (found, kept[-1]) == ("string", "9007199254740993")
+
+
 def test_mixed_column_says_how_many_would_have_parsed(run: Converter) -> None:
     result = run("a,b\n" + "".join(f"{number},x\n" for number in range(9)) + "<0.5,x\n")
     (warning,) = [w for w in result.report.warnings if w.code == WarningCode.MIXED_TYPES]
