@@ -14,7 +14,7 @@ from shared.rpc.server import RpcServer, Service
 from shared.storage import open_store
 from tablemill.v1 import worker_service_pb2_grpc
 from worker_service.job_type import JobType
-from worker_service.sandbox import SandboxPool
+from worker_service.sandbox.pool import SandboxPool
 from worker_service.scratch import Scratch
 from worker_service.settings import WorkerSettings
 from worker_service.sweeper import Retention, Sweeper

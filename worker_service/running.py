@@ -14,7 +14,8 @@ from shared.storage import ObjectStore, StoreError
 from worker_service.attempt import Attempt
 from worker_service.heartbeats import Heartbeats
 from worker_service.job_type import JobContext, JobFailed, JobResult
-from worker_service.sandbox import Limits, SandboxPool
+from worker_service.sandbox.pool import SandboxPool
+from worker_service.sandbox.process import Limits
 from worker_service.scratch import Scratch
 from worker_service.settings import WorkerSettings
 

@@ -23,7 +23,7 @@ from worker_service.heartbeats import Heartbeats
 from worker_service.job_type import JobType
 from worker_service.maintenance import Maintenance
 from worker_service.running import Runner, failure_of
-from worker_service.sandbox import SandboxPool
+from worker_service.sandbox.pool import SandboxPool
 from worker_service.scratch import Scratch
 from worker_service.settings import WorkerSettings
 

@@ -23,7 +23,7 @@ from shared.jobs.queue import JobQueue
 from shared.migrations.run import migrate
 from shared.storage import open_store
 from worker_service.job_type import JobContext, JobType, Resources, RetryPolicy
-from worker_service.sandbox import SandboxPool
+from worker_service.sandbox.pool import SandboxPool
 from worker_service.scratch import Scratch
 from worker_service.settings import WorkerSettings
 from worker_service.worker import Worker

@@ -17,6 +17,7 @@ Work = Callable[[Path, Path], Shape]
 
 def tablemill() -> Work:
     """The whole of it: read, clean, profile, Parquet, report. Every cell is accounted for, or it raises."""
+    sys.modules["numpy"] = sys.modules["pandas"] = None  # type: ignore[assignment]  # as in a worker's sandbox
     from worker_service.tables import Limits, ReadOptions, convert
 
     def work(source: Path, folder: Path) -> Shape:

@@ -22,7 +22,7 @@ from shared.storage.gcs import GcsStore
 from tests.chaos.steps import Step
 from worker_service.__main__ import main
 from worker_service.handlers.ingest import IngestResult
-from worker_service.sandbox import SandboxPool
+from worker_service.sandbox.pool import SandboxPool
 
 _steps = [Step(name) for name in os.environ["CHAOS_STEPS"].split(",")]
 _signal = signal.Signals[os.environ["CHAOS_SIGNAL"]]

@@ -171,7 +171,7 @@ def as_csv(result: Result) -> bytes:
     return target.getvalue().to_pybytes()
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 def test_cleaning_clean_data_changes_nothing(rows: list[list[str]]) -> None:
     header = NAMES[: len(rows[0]) if rows else 3]
@@ -189,7 +189,7 @@ def test_cleaning_clean_data_changes_nothing(rows: list[list[str]]) -> None:
         assert again.rejects or list(again.columns) != header, (first.columns, again.columns)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 def test_the_same_file_gives_the_same_report(rows: list[list[str]]) -> None:
     data = workbook([NAMES[: len(rows[0]) if rows else 3], *rows], as_text=True)
@@ -256,7 +256,7 @@ FORMS = st.sampled_from(
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(FORMS, FORMS, FORMS), min_size=1, max_size=8), st.sampled_from(["日期", "v"]))
 def test_no_mixture_of_forms_breaks_or_loses_anything(rows: list[tuple[str, str, str]], name: str) -> None:
     header = [name, "a", "b"]

@@ -21,6 +21,10 @@ def answer(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
     return {"cwd": str(Path.cwd()), "environment": dict(os.environ), "args": dict(args), "session": os.getsid(0)}
 
 
+def imported(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
+    return {"modules": sorted(name for name, module in sys.modules.items() if module is not None)}
+
+
 def refuse(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
     raise Refused("FILE_CORRUPT", "It is broken.", metadata={"part": "zip"}, sheet="S", row=3, column="C")
 

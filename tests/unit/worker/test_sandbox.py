@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
@@ -65,6 +66,14 @@ async def test_a_task_sees_no_secrets_and_has_a_session_of_its_own(
     result, _ = await _run(process, "answer", tmp_path)
     assert "secret" not in json.dumps(result["environment"])
     assert result["session"] == process.pid
+
+
+async def test_a_conversion_imports_what_it_needs_and_nothing_of_the_services(tmp_path: Path) -> None:
+    process = await SandboxProcess.start(["worker_service.conversion"])
+    result, _ = await _run(process, "imported", tmp_path)
+    modules = set(cast(list[str], result["modules"]))
+    assert "pyarrow" in modules
+    assert not modules & {"grpc", "psycopg", "pydantic", "google.cloud.storage", "numpy", "pandas"}
 
 
 @pytest.mark.parametrize(
@@ -168,6 +177,7 @@ async def test_cancelling_kills_the_process_and_its_children_at_once(process: Sa
 _PARENT = """
 import asyncio, sys
 from pathlib import Path
+from typing import cast
 from worker_service.sandbox.process import Limits, SandboxProcess, SpareDied
 
 async def main():
