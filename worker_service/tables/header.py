@@ -9,6 +9,7 @@ from .numbers import UNITS
 _LOOK_ROWS = 60
 _TYPED_SHARE = 0.6
 _MAX_NAME_CHARS = 80
+_SEQUENCE_CELLS = 5
 _NUMBER = re.compile(
     r"[-+−<>≤≥]{0,2}\s?[¥￥$€£]?-?(?:\d[\d,.'’ \xa0]*|[.]\d+)(?:[eE][-+]?\d+)?\s*(?:[%％元岁]|万元?|亿元?)?$"
 )
@@ -42,7 +43,8 @@ def score(rows: list[list[str]]) -> float:
     all_text = all(kind(text) == "text" for text in texts)
     if not below:
         return 1.0 if all_text else -1.0
-    named = _is_sequence([text for text in texts if kind(text) != "text"])
+    typed = [text for text in texts if kind(text) != "text"]
+    named = len(typed) < len(texts) and _is_sequence(typed)  # beside at least one name
     votes = 0.0
     for column, cell in enumerate(top):
         if text := cell.strip():
@@ -124,10 +126,11 @@ def _pattern(text: str) -> str:
 
 
 def _is_sequence(texts: list[str]) -> bool:
-    """Years, days or dates one after the other are column names more often than values."""
-    if len(texts) < 3 and not all(re.fullmatch(r"(?:19|20)\d\d", text) for text in texts):
+    """Years one after the other, or many numbers or dates, are column names more often than values."""
+    years = all(re.fullmatch(r"(?:19|20)\d\d", text) for text in texts)
+    if len(texts) < (2 if years else _SEQUENCE_CELLS):
         return False
-    if len(texts) >= 2 and all(re.fullmatch(r"\d{1,4}", text) for text in texts):
+    if all(re.fullmatch(r"\d{1,4}", text) for text in texts):
         numbers = [int(text) for text in texts]
         return all(later == number + 1 for number, later in pairwise(numbers))
     dates = [re.sub(r"\d+", lambda number: number[0].zfill(4), text) for text in texts]

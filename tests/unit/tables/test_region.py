@@ -107,3 +107,22 @@ def test_the_report_tells_the_header_row(run: Converter) -> None:
     assert 0.5 < found["header_row"].confidence < 1
     asked = {choice.name: choice for choice in run(f"姓名,年龄,体重\n{BODY}", header_row=0).report.reading}
     assert (asked["header_row"].value, asked["header_row"].origin) == ("0", "given")
+
+
+@pytest.mark.parametrize(
+    "first",
+    ["1,2,3,4,5,6", "甲,1,2,3,4.5,6", "甲,2024-01-01,2024-01-05,2024-02-01,7,8", "2019,2020,2021,2022,2023,2024"],
+)
+def test_values_in_sequence_are_no_names(run: Converter, first: str) -> None:
+    row = ",".join("甲" if cell == "甲" else "2023-05-06" if "-" in cell else "37" for cell in first.split(","))
+    assert WarningCode.HEADER_MISSING in run(f"{first}\n{row}\n{row.replace('7', '9')}\n").codes()
+
+
+@pytest.mark.parametrize(
+    "names", ["地区,2019,2020,2021", "id,1,2,3,4,5,6", "病人,2024-01-01,2024-01-02,2024-01-03,2024-01-04,2024-01-05"]
+)
+def test_years_and_long_sequences_beside_a_name_are_names(run: Converter, names: str) -> None:
+    width = names.count(",")
+    rows = "".join(f"{place}{',1.5' * width}\n" for place in ("甲", "乙", "丙"))
+    result = run(f"{names}\n{rows}")
+    assert list(result.columns) == names.split(",")
