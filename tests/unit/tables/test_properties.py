@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.parquet as pq
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -187,6 +188,24 @@ def test_cleaning_clean_data_changes_nothing(rows: list[list[str]]) -> None:
             assert one.dtype == two.dtype or (one.dtype, two.dtype) == ("float64", "int64")
     else:
         assert again.rejects or list(again.columns) != header, (first.columns, again.columns)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables())
+def test_milling_the_clean_file_gives_the_clean_file(rows: list[list[str]]) -> None:
+    header = NAMES[: len(rows[0]) if rows else 3]
+    first = convert_in_fresh_folder(workbook([header, *rows], as_text=True), "t.xlsx", header_row=1)
+    if not first.report.row_count or not any(len(column) > column.null_count for column in first.table.columns):
+        return
+    target = pa.BufferOutputStream()
+    pq.write_table(first.table, target)
+    again = convert_in_fresh_folder(target.getvalue().to_pybytes(), "t.parquet")
+    assert list(again.columns) == list(first.columns)
+    for one, two in zip(first.report.columns, again.report.columns, strict=True):
+        # Nothing but whole numbers are whole numbers, also where a file says that they are decimals.
+        assert one.dtype == two.dtype or (one.dtype, two.dtype) == ("float64", "int64")
+    full = [row for row in zip(*first.columns.values(), strict=True) if any(cell is not None for cell in row)]
+    assert list(zip(*again.columns.values(), strict=True)) == full
 
 
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
