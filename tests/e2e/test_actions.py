@@ -14,6 +14,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
+from pyarrow import csv
 
 from tablemill.v1 import action_pb2, job_pb2, record_pb2
 from tablemill.v1 import action_service_pb2 as apb
@@ -56,9 +57,13 @@ async def _act(calls: Calls, request: apb.ApplyActionsRequest) -> job_pb2.Job:
     return (await until_done(calls, answer.job_id))[-1]
 
 
-async def _table(calls: Calls, record_id: str, revision: int = 0) -> pa.Table:
+async def _file(calls: Calls, record_id: str, revision: int = 0) -> bytes:
     request = dpb.ReadFileRequest(record_id=record_id, kind=dpb.FILE_KIND_CLEAN, revision=revision)
-    return pq.read_table(io.BytesIO(b"".join([part.data async for part in calls.data.ReadFile(request)])))
+    return b"".join([part.data async for part in calls.data.ReadFile(request)])
+
+
+async def _table(calls: Calls, record_id: str, revision: int = 0) -> pa.Table:
+    return pq.read_table(io.BytesIO(await _file(calls, record_id, revision)))
 
 
 async def _versions(calls: Calls, record_id: str) -> Sequence[apb.Version]:
@@ -260,3 +265,22 @@ async def test_somebody_elses_record_cannot_be_changed(calls: Calls, record_id: 
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         assert reason_of(caught.value) == ("NOT_FOUND", reason, {})
+
+
+async def test_what_was_made_is_the_same_when_it_is_uploaded_again(calls: Calls, record_id: str) -> None:
+    share = {"compute_column": {"name": "比", "expression": "if(编号 = '045', null, 年龄 / 8 + 0.1)"}}
+    assert (await _act(calls, _request(record_id, 1, OLDER, GROUP, share))).state == job_pb2.JOB_STATE_SUCCEEDED
+    revert = apb.RevertRecordRequest(record_id=record_id, base_revision=2, revision=1, request_id=str(uuid4()))
+    await calls.actions.RevertRecord(revert)
+    made = await _table(calls, record_id, 2)
+    text = io.BytesIO()
+    csv.write_csv(made, text)
+    for data, name in ((await _file(calls, record_id, 2), "again.parquet"), (text.getvalue(), "again.csv")):
+        again = await upload(calls, data, name)
+        job = (await until_done(calls, again.job_id))[-1]
+        assert job.state == job_pb2.JOB_STATE_SUCCEEDED, job.error
+        table = await _table(calls, again.record_id)
+        assert list(zip(table.column_names, table.schema.types, strict=True)) == list(
+            zip(made.column_names, made.schema.types, strict=True)
+        )
+        assert table.to_pylist() == made.to_pylist()

@@ -33,12 +33,17 @@ _NAMES: dict[Any, DataType] = {arrow_type(dtype): dtype for dtype in _DTYPES}
 def apply_actions(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
     """Write what becomes of `args["source"]` to `args["target"]`; return fields of CleanData."""
     source, target = Path(args["source"]), Path(args["target"])
-    with _execution(args) as (plan, execution):
-        nulls = _write(execution.tables(), plan, source, target, report)
+    plan, nulls = write_version(args, report)
     rows = pq.read_metadata(target).num_rows
     columns = _columns(pq.read_schema(target), plan, nulls)
     parquet.verify(target, rows, nulls)
     return {"row_count": rows, "columns": columns, "profile": _profiles(source, target, plan, report)}
+
+
+def write_version(args: Mapping[str, Any], report: Report) -> tuple[Plan, list[int]]:
+    """Write what becomes of `args["source"]` to `args["target"]`; return the plan, and the nulls of each column."""
+    with _execution(args) as (plan, execution):
+        return plan, _write(execution.tables(), plan, Path(args["source"]), Path(args["target"]), report)
 
 
 def try_actions(args: Mapping[str, Any], report: Report) -> dict[str, Any]:
