@@ -20,6 +20,8 @@ from worker_service.actions.execution import Execution
 from worker_service.conversion import profile_fields, storable
 from worker_service.sandbox.task import Refused, Report
 from worker_service.tables import ColumnProfile, Limits, parquet, profile
+from worker_service.tables.profile_large import LargeProfiles
+from worker_service.tables.tally import Tally
 
 _DEFAULT_MEMORY_BYTES = 512 << 20
 _ENGINE_SHARE = 3  # of the memory of the process; the rest is for what streams beside it
@@ -144,7 +146,7 @@ def _profiles(source: Path, target: Path, plan: Plan, report: Report) -> list[di
     schema, places = pq.read_schema(target), {name: place for place, name in enumerate(pq.read_schema(source).names)}
     exact = pq.read_metadata(target).num_rows <= profile.EXACT_ROWS
     profiles = []
-    with profile.Approximate(target) as approximate:
+    with LargeProfiles(target) as large:
         for done, field in enumerate(schema, start=1):
             base = plan.columns[field.name].base if plan.same_rows and field.name in plan.columns else None
             if base is not None:
@@ -152,9 +154,17 @@ def _profiles(source: Path, target: Path, plan: Plan, report: Report) -> list[di
             elif exact:
                 profiles.append(_described(profile.exact(pq.read_table(target, columns=[field.name]).column(0))))
             else:
-                profiles.append(_described(approximate.column(field.name, field.type)))
+                profiles.append(_described(_profile_of_many(target, field.name, field.type, large)))
             report("profile", done, len(schema), "columns")
     return profiles
+
+
+def _profile_of_many(path: Path, name: str, dtype: pa.DataType, large: LargeProfiles) -> ColumnProfile:
+    file = pq.ParquetFile(path)
+    tally = Tally(dtype, file.metadata.num_rows)
+    for batch in file.iter_batches(columns=[name]):
+        tally.add(batch.column(0))
+    return large.column(name, dtype, tally.sample()) if tally.has_many else tally.profile()
 
 
 def _described(found: ColumnProfile) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from shared.actions.plan import Aggregate, Distinct, Sort, Spread
 from shared.expressions import arrow_type
 from worker_service.sandbox.task import Refused
 from worker_service.tables.arrow import Array, pc
-from worker_service.tables.profile_counts import as_text
+from worker_service.tables.profile import as_text
 
 Tables: TypeAlias = Iterator[pa.Table]
 
