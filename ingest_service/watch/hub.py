@@ -124,7 +124,8 @@ class WatchHub:
                 news += 1
                 update = Update(job)
                 for watcher in set().union(*(topic.watchers for topic in risen)):
-                    watcher.offer(update)
+                    if watcher.owner == job.owner:  # one that named another's job is about to be refused
+                        watcher.offer(update)
         return news
 
     async def drain(self) -> None:

@@ -40,7 +40,8 @@ class Watcher:
 
     def offer(self, update: Update) -> None:
         """Take note of the newest state of a job, which is newer than all offered before."""
-        if not self.targets.want(update.job):
+        # Under a job or a record only what is wanted is offered.
+        if self.targets.every is not None and not self.targets.want(update.job):
             self.pending.pop(update.job_id, None)  # what it was before is not news any more
             return
         self.pending[update.job_id] = update
@@ -95,11 +96,12 @@ class Watcher:
         return self._told(updates, degraded=degraded, horizon=told)
 
     def _told(self, updates: Sequence[Update], *, degraded: bool, horizon: int | None) -> bytes:
+        named = self.targets.after_versions
         for update in updates:
             if update.final:
                 self._open.discard(update.job_id)
-            elif update.job_id in self.targets.after_versions:
-                self._open.add(update.job_id)
+            elif len(self._open) < len(named) and update.job_id in named:
+                self._open.add(update.job_id)  # somebody retried it
         return encode(updates, synced=self._synced, degraded=degraded, horizon=horizon)
 
     def _raise_if_over(self) -> None:
@@ -110,10 +112,11 @@ class Watcher:
 
     async def wait(self) -> None:
         """Return when there is something to tell, not too soon after the last; when a heartbeat is due; at the end."""
-        if self._due_s() <= self._loop.time():
+        due_s = self._due_s()
+        if due_s <= self._loop.time():
             return
         self._parked = self._loop.create_future()
-        self._wake_when_due()
+        self._set_timer(due_s)
         try:
             await self._parked
         finally:
@@ -136,7 +139,11 @@ class Watcher:
         due_s = self._due_s()
         if due_s <= self._loop.time():
             parked.set_result(None)
-        elif due_s < self._timer_s:
+        else:
+            self._set_timer(due_s)
+
+    def _set_timer(self, due_s: float) -> None:
+        if due_s < self._timer_s:
             self.close()
             self._timer_s = due_s
             self._timer = self._loop.call_at(due_s, self._on_timer)
