@@ -17,7 +17,7 @@ from tests.unit.expressions.oracle import Row
 from worker_service.actions.applying import apply_actions, try_actions
 from worker_service.actions.engine import Engine
 from worker_service.sandbox.task import Refused
-from worker_service.tables import Limits
+from worker_service.tables import Limits, profile
 
 COLUMNS: dict[str, DataType] = {"组": "string", "n": "int64", "x": "float64"}
 ROWS: list[Row] = [{"组": "ab"[row % 2], "n": row, "x": row / 4} for row in range(10)]
@@ -188,3 +188,21 @@ def test_a_file_becomes_the_next_one_with_its_profile(tmp_path: Path) -> None:
     tried = try_actions({**args, "actions": [*actions, {"filter_rows": {"condition": "n > 5"}}]}, _ignore)
     assert (tried["rows_after"], tried["row_count"], tried["rows"]) == ([3, 0], 0, [])
     assert [column["name"] for column in tried["columns"]] == ["n", "t"]
+
+
+def test_a_large_version_is_described_without_sorting_its_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = tmp_path / "source.parquet", tmp_path / "target.parquet"
+    pq.write_table(pa.table({"n": range(30_000)}), source)
+    actions = [
+        {"compute_column": {"name": "few", "expression": "if(n < 10000, '甲', '乙')"}},
+        {"compute_column": {"name": 'of "many".', "expression": "n + 1"}},
+    ]
+    args = {"source": str(source), "target": str(target), "actions": actions, "max_rows": 100_000}
+    monkeypatch.setattr(profile, "EXACT_ROWS", 10_000)
+    _, few, many = apply_actions(args, _ignore)["profile"]
+    assert (few["distinct_count"], few["approximate"]) == (2, False)
+    assert few["top_values"][0] == {"value": "乙", "count": 20_000}
+    assert (many["approximate"], many["min"], many["max"]) == (True, "1", "30000")
+    assert many["distinct_count"] == pytest.approx(30_000, rel=0.1)
