@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import fastexcel
-from python_calamine import CalamineError, CalamineWorkbook, SheetVisibleEnum
+from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetVisibleEnum
 
 from . import html_tables, ods_scan, sheet_xml, xls_scan, xlsb_scan
 from .errors import ErrorCode, TableError, encrypted, limit_exceeded
@@ -19,7 +19,7 @@ from .sheet_grid import load, native, native_merges
 from .text_lines import RowTally, TextFile
 from .workbook import Opened, candidates, check_bounds, hidden_warnings, no_cells, other_sheets
 from .xlsx_package import Package, Sheet
-from .xlsx_scan import SheetScan
+from .xlsx_scan import Patch, SheetScan, exact_float
 
 OnBytes = Callable[[int], None]
 Scans = Callable[[Sheet], SheetScan]
@@ -50,11 +50,23 @@ def _open_native(path: Path, scans: Scans, wanted: ReadOptions) -> Opened:
     for sheet in candidates(sheets, wanted):
         found = scans(sheet)
         if found.value_cells:
-            grid = load(path, sheet.name, date1904=False, patches=[], expected_width=None)
+            patches = _rounded(book.get_sheet_by_name(sheet.name))
+            grid = load(path, sheet.name, date1904=False, patches=patches, expected_width=None)
             grid.merges = native_merges(path, sheet.name)
             others = [other.name for other in sheets if other.name != sheet.name]
             return Opened(grid, sheet.name, warnings=[*other_sheets(others), *hidden_warnings(found, sheet.name)])
     raise no_cells()
+
+
+def _rounded(sheet: CalamineSheet) -> list[Patch]:
+    """The numbers that loading would round: here no scan has seen how they are stored."""
+    left = sheet.start[1] if sheet.start else 0
+    return [
+        Patch(row, column, text)
+        for row, cells in enumerate(sheet.iter_rows(), 1)
+        for column, value in enumerate(cells, left)
+        if type(value) is float and (text := exact_float(value)) is not None
+    ]
 
 
 def open_xml(file: TextFile, wanted: ReadOptions, limits: Limits, on_bytes: OnBytes) -> Opened:

@@ -132,14 +132,16 @@ def _rare_things(block: bytes, long_number: re.Pattern[bytes], dates: frozenset[
 
 
 def _long_pattern(dates: frozenset[bytes]) -> re.Pattern[bytes]:
-    """Stored values too long for fifteen digits, skipping what is plainly a date or a text at a glance."""
+    """Stored values that the native reader may round, skipping what is plainly a date or a text at a glance."""
     endings = [rb't="str"', *(rb's="' + style + rb'"' + kind for style in sorted(dates) for kind in (b"", b' t="n"'))]
     not_after = b"".join(rb"(?<!" + ending + rb"><v>)" for ending in endings)
-    return re.compile(rb"><v>" + not_after + rb"(?:[^<]{16,}|-?[\d.]+[eE]\+?\d+)</v>")
+    # Many digits in all, behind the point, or before one; or an exponent.
+    numbers = rb"[^<]{16,}|-?\d*\.\d{10,}|-?\d{7,}\.\d+|-?[\d.]+[eE][+-]?\d+"
+    return re.compile(rb"><v>" + not_after + rb"(?:" + numbers + rb")</v>")
 
 
 def _long_numbers(block: bytes, pattern: re.Pattern[bytes], dates: frozenset[bytes], found: SheetScan) -> None:
-    """Numbers that fifteen digits do not hold exactly; dates are the reader's business."""
+    """Numbers that the native reader would round; dates are its own business."""
     for match in pattern.finditer(block):
         cell = _CELL.match(block, block.rfind(b"<c ", 0, match.start()))
         if cell is None:
@@ -157,16 +159,23 @@ def _long_numbers(block: bytes, pattern: re.Pattern[bytes], dates: frozenset[byt
 
 
 def exact_number(raw: str) -> str | None:
-    """The exact text of a stored number if rounding it to fifteen digits would change it, else None."""
+    """The exact text of a stored number if the native reader would give another, else None."""
     try:
         value = float(raw)
     except ValueError:
         return None
     if raw.lstrip("-").isdigit():
         return raw if len(raw.lstrip("-")) > 15 else None
+    return exact_float(value)
+
+
+def exact_float(value: float) -> str | None:
+    """The shortest text that gives ``value`` back if the native reader, which stops at nine decimals, rounds it."""
     if abs(value) >= 1e15 and value.is_integer() and abs(value) < 1e22:
         return str(int(value))
-    return repr(value) if float(f"{value:.15g}") != value or "e" in raw.lower() else None
+    shown = f"{value:.9f}".rstrip("0").rstrip(".")
+    exact = str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    return None if shown == exact or (float(shown) == value and len(shown) <= 16) else exact
 
 
 def _hidden_columns(block: bytes, found: SheetScan) -> None:

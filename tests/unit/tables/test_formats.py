@@ -7,13 +7,15 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from worker_service.tables import ErrorCode, Limits, TableError, WarningCode
 from worker_service.tables.inflate import Packing
 
 from .hostile import changed_parts
 from .legacy_files import xls, xlsb
-from .support import Converter, open_document
+from .support import Converter, open_document, raw_workbook
 
 ROWS: list[list[str | float | None]] = [
     ["编号", "值", "备注"],
@@ -45,6 +47,20 @@ def packed(data: bytes, packing: Packing) -> bytes:
 
 def csv_text() -> str:
     return "".join(",".join("" if cell is None else str(cell) for cell in row) + "\n" for row in ROWS)
+
+
+SMALL = st.floats(1e-30, 1e-3)
+LARGE = st.floats(1e-3, 1e14).map(lambda value: value + 0.5 if value.is_integer() else value)
+
+
+@given(st.lists(st.one_of(SMALL, LARGE, SMALL.map(float.__neg__), LARGE.map(float.__neg__)), min_size=1, max_size=9))
+@example([34973456.89, 1.234567890123, 1e-12, 0.1 + 0.2, 123456789.123456, 2.5e-10])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_numbers_of_workbooks_keep_every_digit(run: Converter, numbers: list[float]) -> None:
+    cells = "".join(f'<row r="{row}"><c r="A{row}"><v>{value!r}</v></c></row>' for row, value in enumerate(numbers, 2))
+    xlsx = raw_workbook('<row r="1"><c r="A1" t="inlineStr"><is><t>v</t></is></c></row>' + cells)
+    binary = xlsb([["v"], *([value] for value in numbers)])
+    assert run(xlsx, "t.xlsx").columns == run(binary, "t.xlsb").columns == {"v": numbers}
 
 
 @pytest.mark.parametrize("packing", ["gzip", "zstd"])
