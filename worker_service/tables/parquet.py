@@ -1,4 +1,4 @@
-"""Writes the clean table and the rejects as Parquet: zstd, row groups of bounded rows and bounded cells."""
+"""Writes the clean table and the rejects as Parquet: zstd, row groups of bounded rows, cells and bytes."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +14,7 @@ from .errors import InvariantError
 from .model import Limits
 
 _GROUP_CELLS = 4_000_000
+_GROUP_BYTES = 64 << 20  # in memory: a dictionary may hide that a small row group is a large one
 
 _REJECT_FIELDS: list[Any] = [
     pa.field("row", pa.int64(), nullable=False),
@@ -45,6 +46,7 @@ class CleanWriter:
         self._on_rows = on_rows
         self._held: list[pa.RecordBatch] = []
         self._held_rows = 0
+        self._held_bytes = 0
         self.rows_written = 0
         self._thread = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
@@ -76,8 +78,9 @@ class CleanWriter:
         batch = pa.record_batch(columns, schema=self._schema)
         self._held.append(batch)
         self._held_rows += batch.num_rows
-        if self._held_rows >= self._group_rows:
-            self._write(everything=False)
+        self._held_bytes += batch.nbytes
+        if self._held_rows >= self._group_rows or self._held_bytes >= _GROUP_BYTES:
+            self._write(everything=self._held_bytes >= _GROUP_BYTES)
 
     def _write(self, *, everything: bool) -> None:
         table = pa.Table.from_batches(self._held, self._schema)
@@ -87,7 +90,7 @@ class CleanWriter:
             self._pending = self._thread.submit(self._writer.write_table, table.slice(0, rows), self._group_rows)
         self.rows_written += rows
         rest = table.slice(rows)
-        self._held, self._held_rows = rest.to_batches(), rest.num_rows
+        self._held, self._held_rows, self._held_bytes = rest.to_batches(), rest.num_rows, rest.nbytes
         self._on_rows(self.rows_written)
 
     def _wait(self) -> None:

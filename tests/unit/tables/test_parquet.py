@@ -3,15 +3,17 @@
 import datetime as dt
 import json
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from worker_service.tables import Limits
+from worker_service.tables import Limits, parquet
 
 from .support import Converter, Result
 
@@ -93,3 +95,14 @@ def test_layout(milled: Result) -> None:
         assert chunk.has_column_index
         assert chunk.has_offset_index
     assert "RLE_DICTIONARY" in footer.row_group(0).column(2).encodings
+
+
+def test_row_groups_are_bounded_by_what_they_take_in_memory(tmp_path: Path) -> None:
+    texts, path = pa.array(["长" * 300_000] * 20), tmp_path / "clean.parquet"
+    shape = parquet.schema(["a"], ["a"], [""], [pa.string()])
+    with parquet.CleanWriter(path, shape, ["a"], Limits(), lambda rows: None) as writer:
+        for _ in range(5):
+            writer.append([texts])
+    footer = pq.read_metadata(path)
+    assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [80, 20]
+    assert path.stat().st_size < 10 << 20, "small on disk"
