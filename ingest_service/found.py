@@ -1,5 +1,6 @@
 """What the rows say about what was asked for: it is there, or the error that tells what is not."""
 
+from ingest_service import messages
 from shared.errors import FailedPrecondition, NotFound
 from shared.records.model import Record
 
@@ -19,5 +20,5 @@ def not_ready(record: Record) -> FailedPrecondition:
     return FailedPrecondition(
         "RECORD_NOT_READY",
         "this record has no clean data; its job tells why",
-        {"job_id": str(job.job_id), "job_state": job.state} if job else {},
+        {"job_id": str(job.job_id), "job_state": messages.job_state_name(job.state)} if job else {},
     )

@@ -85,6 +85,11 @@ def attempt_message(attempt: PastAttempt) -> job_pb2.Attempt:
     )
 
 
+def job_state_name(state: str) -> str:
+    """Return the name under which clients know `state`, for metadata of errors."""
+    return job_pb2.JobState.Name(_JOB_STATES[JobState(state)])
+
+
 def job_states_of(state: job_pb2.JobState.ValueType) -> list[JobState]:
     """Return the states that are told as `state`; none for one that is never told."""
     return [known for known, told in _JOB_STATES.items() if told == state]

@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from ingest_service import fields
+from ingest_service import fields, messages
 from ingest_service.found import found_version, not_ready
 from shared.errors import FailedPrecondition, NotFound, invalid_field
 from shared.exports import ExportFormat
@@ -47,7 +47,7 @@ class StoredFiles:
             raise FailedPrecondition(
                 "EXPORT_NOT_READY",
                 "this export has no file; its job tells why",
-                {"job_id": str(job_id), "job_state": jobs[0].state} if jobs else {},
+                {"job_id": str(job_id), "job_state": messages.job_state_name(jobs[0].state)} if jobs else {},
             )
         return export.object, pb.FileInfo(
             size_bytes=export.size_bytes or 0,

@@ -108,7 +108,7 @@ async def test_a_large_table_is_a_job_and_asking_again_gives_the_same(exports: E
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await exports.calls.data.ReadFile(read).read()
     assert reason_of(caught.value) == (
-        "FAILED_PRECONDITION", "EXPORT_NOT_READY", {"job_id": answer.job.job_id, "job_state": "ready"}
+        "FAILED_PRECONDITION", "EXPORT_NOT_READY", {"job_id": answer.job.job_id, "job_state": "JOB_STATE_QUEUED"}
     )  # fmt: skip
     await exports.finish(b"a workbook")
     parts = [part async for part in exports.calls.data.ReadFile(read)]

@@ -158,7 +158,7 @@ async def test_nothing_is_read_before_it_is_ready(calls: Calls) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         refused.append(reason_of(caught.value))
-    metadata = {"job_id": stored.job_id, "job_state": "ready"}
+    metadata = {"job_id": stored.job_id, "job_state": "JOB_STATE_QUEUED"}
     assert refused == [("FAILED_PRECONDITION", "RECORD_NOT_READY", metadata)] * 3
     record = (await calls.ingest.GetRecord(pb.GetRecordRequest(record_id=stored.record_id))).record
     assert record.state == record_pb2.RECORD_STATE_PROCESSING
