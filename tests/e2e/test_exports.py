@@ -45,6 +45,32 @@ async def test_an_export_is_cleaned_into_the_same_table(
         assert after[name].to_pylist() == before[name].to_pylist(), name
 
 
+async def test_a_changed_table_its_export_and_its_reads_agree(shared_services: Services, tmp_path: Path) -> None:
+    workbook = write_sample(tmp_path / "病例.xlsx", rows=40, columns=20).path
+    actions = [
+        {"filter_rows": {"condition": "年龄 >= 40"}},
+        {"compute_column": {"name": "十年", "expression": "年龄 / 10 + 0.25"}},
+        {"sort_rows": {"keys": [{"column": "年龄", "descending": True}]}},
+    ]
+    async with TablemillClient(shared_services.address) as client:
+        record_id = await _milled(client, workbook)
+        before = await client.read_table(record_id)
+        job_id = await client.actions.apply(record_id, 1, actions)
+        assert not [job async for job in client.watch([job_id])][-1].error.reason
+        changed = await client.read_table(record_id)
+        assert changed.column("年龄").to_pylist() == sorted(changed.column("年龄").to_pylist(), reverse=True)
+        filtered = await client.read_table(record_id, revision=1, row_filter="年龄 >= 40")
+        assert changed.drop_columns("十年").sort_by("入院日期") == filtered.sort_by("入院日期")
+        assert (await client.actions.revert(record_id, 2, 1)).revision == 3
+        for revision, wanted in ((2, changed), (3, before)):
+            target = tmp_path / f"{revision}.xlsx"
+            assert (await client.export(record_id, "xlsx", target, revision=revision)).revision == revision
+            again = await client.read_table(await _milled(client, target))
+            assert again.schema.names == wanted.schema.names
+            assert again.schema.types == wanted.schema.types
+            assert again.to_pylist() == wanted.to_pylist()
+
+
 async def test_rows_and_files_from_the_command_line(shared_services: Services, tmp_path: Path) -> None:
     workbook = write_sample(tmp_path / "病例.xlsx", rows=30, columns=20).path
     async with TablemillClient(shared_services.address) as client:
