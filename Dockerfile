@@ -16,7 +16,7 @@ RUN pip install --no-deps .
 
 FROM python:3.11-slim
 COPY --from=build /opt/tablemill /opt/tablemill
-# /scratch holds temporary files and the cache of clean data: give it room, nothing there needs to be kept.
+# /scratch holds temporary files: give it room, nothing there needs to be kept.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin tablemill \
     && install --directory --owner=tablemill --mode=0700 /scratch
 ENV PATH=/opt/tablemill/bin:$PATH \

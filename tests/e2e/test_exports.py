@@ -1,6 +1,7 @@
 """Clean data out and in again: what is exported is cleaned into the same values and types."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
@@ -47,7 +48,7 @@ async def test_an_export_is_cleaned_into_the_same_table(
 
 async def test_a_changed_table_its_export_and_its_reads_agree(shared_services: Services, tmp_path: Path) -> None:
     workbook = write_sample(tmp_path / "病例.xlsx", rows=40, columns=20).path
-    actions = [
+    actions: list[dict[str, Any]] = [
         {"filter_rows": {"condition": "年龄 >= 40"}},
         {"compute_column": {"name": "十年", "expression": "年龄 / 10 + 0.25"}},
         {"sort_rows": {"keys": [{"column": "年龄", "descending": True}]}},
@@ -58,7 +59,8 @@ async def test_a_changed_table_its_export_and_its_reads_agree(shared_services: S
         job_id = await client.actions.apply(record_id, 1, actions)
         assert not [job async for job in client.watch([job_id])][-1].error.reason
         changed = await client.read_table(record_id)
-        assert changed.column("年龄").to_pylist() == sorted(changed.column("年龄").to_pylist(), reverse=True)
+        ages: list[Any] = changed.column("年龄").to_pylist()
+        assert ages == sorted(ages, reverse=True)
         filtered = await client.read_table(record_id, revision=1, row_filter="年龄 >= 40")
         assert changed.drop_columns("十年").sort_by("入院日期") == filtered.sort_by("入院日期")
         assert (await client.actions.revert(record_id, 2, 1)).revision == 3
