@@ -12,7 +12,7 @@ import pytest
 
 from shared import telemetry
 from shared.database import Pool
-from shared.jobs.model import ClaimedJob, JobState, Lease, Outlook
+from shared.jobs.model import ClaimedJob, JobProgress, JobState, Lease, Outlook
 from shared.jobs.queue import JobQueue
 from tests.integration.worker_harness import QUEUE, Jobs, ToyArgs, running_worker, toy
 from worker_service.job_type import JobContext
@@ -216,6 +216,30 @@ async def test_slow_looks_take_no_more_than_a_tenth_of_the_time(
         times = [await looks.get() for _ in range(4)][1:]
     for (began_s, ended_s), (next_s, _) in itertools.pairwise(times):
         assert next_s - ended_s >= 8.9 * (ended_s - began_s)
+
+
+async def test_a_flood_of_progress_is_written_now_and_then(
+    jobs: Jobs, pool: Pool, database_url: str, tmp_path: Path
+) -> None:
+    """Every write wakes whoever watches, and all who commit wait for the lock that NOTIFY takes."""
+    clock, reports, lasted_s = asyncio.get_running_loop().time, 0, 0.0
+
+    async def handler(context: JobContext, args: ToyArgs) -> None:
+        nonlocal reports, lasted_s
+        began_s = clock()
+        while lasted_s < 1:
+            reports += 1
+            context.progress(JobProgress("count", reports, 0, "rows"))
+            await asyncio.sleep(0)
+            lasted_s = clock() - began_s
+
+    job_id = await jobs.add()
+    async with running_worker(
+        pool, database_url, tmp_path, toy(handler), lease_s=60, heartbeat_s=30, progress_every_s=0.2
+    ):
+        job = await jobs.until_final(job_id)
+    writes = job.version - 3  # enqueued, claimed, ended
+    assert 1 <= writes <= lasted_s / 0.2 + 1 < reports
 
 
 async def test_many_enqueued_at_once_keep_their_order_and_are_fair(jobs: Jobs, pool: Pool) -> None:
